@@ -1,0 +1,73 @@
+# casemix: build, demo and tests. `make help` lists the targets.
+#
+#   make            the program build/casemix and the library build/libcasemix.a
+#   make demo       set up, build, and code the example notes with the shipped model
+#   make check      set up, build and run the whole test suite
+#
+# Variables: CC=clang, SAN=1 (ASan + UBSan), PORTABLE=1 (no AVX), WERROR=1 (warnings are errors),
+# B=DIR (output folder), FLOORS="base drg" (only these folders of src/, to work on one floor).
+
+SAN ?= 0
+PORTABLE ?= 0
+WERROR ?= 0
+variant := $(if $(filter 1,$(SAN)),-san)$(if $(filter 1,$(PORTABLE)),-portable)$(if $(findstring clang,$(CC)),-clang)
+B ?= build$(if $(variant),/variant$(variant))
+FLOORS ?= base drg data tokenizer tensor model train eval api cli
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes
+OPTIMISE := -O3 -g -fno-math-errno -fno-trapping-math -ffp-contract=fast
+MACHINE := $(if $(filter 1,$(PORTABLE)),-march=x86-64,-march=native)
+comma := ,
+SANITIZE := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+PACKAGED := zlib libcjson libcyaml libpcre2-8 libutf8proc
+CFLAGS += -std=c17 -D_GNU_SOURCE $(OPTIMISE) $(MACHINE) $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror) \
+	$(SANITIZE) -fopenmp -MMD -MP -Iinclude -Isrc $(shell pkg-config --cflags $(PACKAGED) 2>/dev/null)
+LDLIBS += $(shell pkg-config --libs $(PACKAGED) 2>/dev/null) -lcsv -ldnnl -lm
+LDFLAGS += $(SANITIZE) -fopenmp
+
+sources := $(foreach floor,$(FLOORS),$(wildcard src/$(floor)/*.c))
+objects := $(patsubst %.c,$(B)/%.o,$(filter-out src/cli/main.c,$(sources)))
+tests := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/test_*.c))
+library := $(B)/libcasemix.a
+
+.PHONY: all demo check setup help clean format
+all: $(B)/casemix $(library)
+
+$(B)/casemix: $(B)/src/cli/main.o $(library)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(library): $(objects)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+$(B)/test_%: $(B)/tests/test_%.o $(library)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(B)/oracle: $(B)/tests/oracle.o $(library)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+setup:
+	@sh scripts/packages.sh
+
+demo: setup
+	@$(MAKE) --no-print-directory $(B)/casemix
+	@sh scripts/demo.sh $(B)/casemix
+
+check: setup
+	@$(MAKE) --no-print-directory $(B)/casemix $(B)/oracle $(tests)
+	@B=$(B) PORTABLE=$(PORTABLE) sh tests/run.sh $(tests)
+
+help:
+	@sed -n '3,9p' Makefile | cut -c3-
+
+format:
+	clang-format -i $(wildcard src/*/*.[ch] include/*.h tests/*.[ch] bench/*.[ch])
+
+clean:
+	rm -rf build

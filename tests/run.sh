@@ -1,0 +1,32 @@
+#!/bin/sh
+# Runs the test programs named on the command line, one after another, and prints their totals on a closing line
+# "N passed, N failed, N skipped". Exit status 1 when anything failed. B is the build folder.
+set -u
+export B="${B:-build}"
+[ "${PORTABLE:-0}" = 1 ] && export ONEDNN_MAX_CPU_ISA=SSE41
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=1}"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=tests/leaks.txt:print_suppressions=0}"
+passed=0
+failed=0
+skipped=0
+for program in "$@"; do
+    printf '%s\n' "-- $(basename "$program")"
+    log="$program.log"
+    "$program" >"$log" 2>&1
+    status=$?
+    ok=$(grep -c '^\[       OK \]' "$log")
+    skip=$(grep -c '^\[  SKIPPED \] [a-z]' "$log")
+    bad=$(grep -c '^\[  FAILED  \] [a-z]' "$log")
+    bad=$((bad / 2 + bad % 2))
+    grep '^skipped: ' "$log"
+    if [ $status -ne 0 ]; then
+        [ $bad -gt 0 ] || bad=1
+        cat "$log"
+    fi
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    skipped=$((skipped + skip))
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ]
