@@ -1,0 +1,58 @@
+/* A classifier of notes: everything that `predict` and `eval` need, opened from one directory.
+ *
+ * The directory is a run: a full model (config.json, model.safetensors) or a PEFT adapter, with tokenizer.json and casemix.json
+ * (task, grouper, the DRG of each label, base model and its hash, token limit, what part of the note is read). */
+#ifndef CASEMIX_MODEL_CLASSIFIER_H
+#define CASEMIX_MODEL_CLASSIFIER_H
+
+#include "data/dataset.h"
+#include "drg/catalog.h"
+#include "model/decoder.h"
+#include "tokenizer/tokenizer.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+
+/* casemix.json. Written by training, read by everything that uses a run. */
+struct run_card {
+    char task[32];      /* "classify" */
+    enum grouper grouper;
+    int64_t max_tokens; /* longer texts keep their first max_tokens tokens */
+    char base[1024];    /* adapter runs: directory of the base model, absolute or relative to the run */
+    char base_hash[65]; /* SHA-256 of the base's config.json and weight file headers; "" for a full model */
+    char recipe[4096];  /* name of the recipe as run */
+    struct labels labels;
+};
+bool run_card_load(struct run_card *card, const char *directory, struct error *error);
+bool run_card_write(const struct run_card *card, const char *directory, struct error *error);
+void run_card_free(struct run_card *card);
+
+struct classifier {
+    struct run_card card;
+    struct decoder decoder;
+    struct tokenizer *tokenizer;
+    const struct catalog *catalog;
+};
+
+bool classifier_open(struct classifier *classifier, const char *directory, struct error *error);
+void classifier_close(struct classifier *classifier);
+
+/* Token ids of a text as the classifier reads it: cut to max_tokens. *truncated says whether tokens were dropped. An empty encoding is an error. */
+bool classifier_encode(const struct classifier *classifier, const char *text, size_t length, struct token_list *out, bool *truncated,
+                       struct error *error);
+
+/* A note to be coded. */
+struct note {
+    const char *text;
+    size_t length;
+};
+
+/* Logits [count, labels] for many texts (already the part of the note that is to be read), packed into batches of up to `batch_tokens` (0: 4096) tokens. token_counts, truncated: [count] or NULL.
+ * Calls progress (may be NULL) after each batch with the notes done so far. */
+bool classifier_logits(const struct classifier *classifier, const struct note *notes, size_t count, int64_t batch_tokens, float *logits,
+                       int32_t *token_counts, bool *truncated, void (*progress)(void *context, size_t done), void *context,
+                       struct error *error);
+
+#endif
