@@ -8,6 +8,7 @@
 #ifndef CASEMIX_MODEL_DECODER_H
 #define CASEMIX_MODEL_DECODER_H
 
+#include "base/memory.h"
 #include "model/config.h"
 #include "model/parameters.h"
 #include "tensor/dtype.h"
@@ -16,15 +17,14 @@
 #include <stdint.h>
 
 struct error;
-struct rng;
 struct safetensors;
 
 /* A low-rank term: y += scale * B (A x). rank 0: none. */
 struct lora {
     int64_t R;
     float scale;      /* alpha / R, or alpha / sqrt(R) with rsLoRA */
-    const float *a;   /* [R, inputs] */
-    const float *b;   /* [outputs, R] */
+    float *a;         /* [R, inputs] */
+    float *b;         /* [outputs, R] */
     float *d_a, *d_b; /* gradients; NULL when frozen */
 };
 
@@ -37,7 +37,7 @@ struct projection {
 };
 
 struct norm {
-    const float *weight; /* [C] f32 */
+    struct matrix weight; /* [C], always f32 */
     float *d_weight;
 };
 
@@ -54,13 +54,11 @@ struct decoder {
     float *d_embedding;
     struct decoder_layer *layers; /* [L] */
     struct norm final_norm;
-    struct projection head; /* score [labels, C] for a classifier, else lm_head [V, C]; weight absent if there is none */
-    float *rope_cosines, *rope_sines; /* [rope_positions, D/2] */
-    int64_t rope_positions;
-    struct parameters parameters;     /* what is trained; empty when nothing is */
-    struct safetensors *checkpoint;   /* owns mapped weights; NULL for a model made from scratch */
-    struct safetensors *adapter;
-    float *owned;                     /* norms widened to f32 and such */
+    struct projection head; /* score [labels, C] of a classifier, else lm_head [V, C]; weight absent if there is none */
+    struct parameters parameters;   /* what is trained; empty when nothing is */
+    struct safetensors *checkpoint; /* owns mapped weights; NULL for a model made from scratch */
+    struct arena owned;             /* layers, and what was widened to f32 */
+    double lora_dropout;            /* on the input of every A, in training */
 };
 
 /* What is trained. */
@@ -89,6 +87,10 @@ bool decoder_train_all(struct decoder *decoder, struct error *error);
 /* Adds fresh LoRA terms (A uniform as Kaiming with a = sqrt(5), B zero, as PEFT) to the targets of every layer, and a trainable score head of `labels` rows
  * (kept if the model holds one of that shape, else normal with deviation initializer_range). */
 bool decoder_add_lora(struct decoder *decoder, const struct lora_settings *settings, int64_t labels, uint64_t seed, struct error *error);
+
+/* Gives the model a score head of `labels` rows: the one it has if that fits, else a fresh one (normal, deviation initializer_range). Call it before
+ * decoder_train_all; decoder_add_lora calls it itself. */
+bool decoder_set_labels(struct decoder *decoder, int64_t labels, uint64_t seed, struct error *error);
 
 /* Writes DIR/model.safetensors from the parameters of a fully trained model (Hugging Face names), stored as dtype. */
 bool decoder_write(const struct decoder *decoder, const char *directory, enum dtype dtype, struct error *error);

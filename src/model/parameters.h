@@ -2,6 +2,7 @@
 #ifndef CASEMIX_MODEL_PARAMETERS_H
 #define CASEMIX_MODEL_PARAMETERS_H
 
+#include "tensor/dtype.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,9 @@ bool parameters_allocate(struct parameters *set, struct error *error); /* zeroed
 float *parameter_value(const struct parameters *set, size_t index);
 float *parameter_gradient(const struct parameters *set, size_t index);
 const struct parameter *parameters_find(const struct parameters *set, const char *name); /* NULL if none */
+
+/* Writes all of them, in the order of their declaration, as a safetensors file stored as `dtype`. Atomic. */
+bool parameters_write(const struct parameters *set, const char *path, enum dtype dtype, struct error *error);
 void parameters_free(struct parameters *set);
 
 #endif

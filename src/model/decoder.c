@@ -1,0 +1,224 @@
+/* The decoder's weights: opening a Hugging Face directory, making a model from scratch, and choosing what is trained.
+ *
+ * One list of tensors (decoder_each_tensor) serves opening, creating, training and writing. */
+#include "model/decoder.h"
+#include "base/error.h"
+#include "base/rng.h"
+#include "model/names.h"
+#include "model/safetensors.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Where one tensor of the model lives, and what a fresh one is filled with. */
+struct tensor_slot {
+    struct matrix *matrix;
+    float **gradient;
+    int64_t rows, cols;
+    bool vector;
+    double deviation; /* of the normal distribution of a fresh tensor */
+    float constant;   /* added to it: 1 for norms */
+};
+
+typedef bool tensor_visitor(void *context, const char *name, const struct tensor_slot *slot, struct error *error);
+
+/* Rows and columns of a projection's weight [outputs, inputs], and whether it has a bias. */
+static void projection_shape(const struct model_config *config, enum projection_kind kind, int64_t *outputs, int64_t *inputs, bool *bias) {
+    const int64_t queries = config->H * config->D, keys = config->K * config->D;
+    const int64_t shapes[PROJECTIONS][2] = {
+        [PROJECTION_Q] = {queries, config->C},     [PROJECTION_K] = {keys, config->C},      [PROJECTION_V] = {keys, config->C},
+        [PROJECTION_O] = {config->C, queries},     [PROJECTION_GATE] = {config->F, config->C}, [PROJECTION_UP] = {config->F, config->C},
+        [PROJECTION_DOWN] = {config->C, config->F},
+    };
+    *outputs = shapes[kind][0];
+    *inputs = shapes[kind][1];
+    *bias = kind <= PROJECTION_V ? config->qkv_bias : kind == PROJECTION_O ? config->o_bias : config->mlp_bias;
+}
+
+static bool visit_norm(struct norm *norm, const char *name, int64_t C, tensor_visitor *visit, void *context, struct error *error) {
+    const struct tensor_slot slot = {&norm->weight, &norm->d_weight, 1, C, true, 0, 1};
+    return visit(context, name, &slot, error);
+}
+
+static bool visit_layer(struct decoder *decoder, int64_t l, tensor_visitor *visit, void *context, struct error *error) {
+    struct decoder_layer *layer = &decoder->layers[l];
+    const struct model_config *config = &decoder->config;
+    char name[128];
+    snprintf(name, sizeof name, "model.layers.%lld.input_layernorm.weight", (long long)l);
+    if (!visit_norm(&layer->attention_norm, name, config->C, visit, context, error)) return false;
+    snprintf(name, sizeof name, "model.layers.%lld.post_attention_layernorm.weight", (long long)l);
+    if (!visit_norm(&layer->mlp_norm, name, config->C, visit, context, error)) return false;
+    for (int kind = 0; kind < PROJECTIONS; kind++) {
+        struct projection *projection = &layer->projections[kind];
+        int64_t outputs, inputs;
+        bool bias;
+        projection_shape(config, (enum projection_kind)kind, &outputs, &inputs, &bias);
+        const bool into_residual = kind == PROJECTION_O || kind == PROJECTION_DOWN;
+        /* GPT-2's rule: what is added to the residual by 2 L branches keeps its variance. */
+        const double deviation = (double)config->initializer_range / (into_residual ? sqrt(2.0 * (double)config->L) : 1.0);
+        const struct tensor_slot weight = {&projection->weight, &projection->d_weight, outputs, inputs, false, deviation, 0};
+        snprintf(name, sizeof name, "model.layers.%lld.%s.weight", (long long)l, projection_name((enum projection_kind)kind));
+        if (!visit(context, name, &weight, error)) return false;
+        if (!bias) continue;
+        const struct tensor_slot slot = {&projection->bias, &projection->d_bias, 1, outputs, true, 0, 0};
+        snprintf(name, sizeof name, "model.layers.%lld.%s.bias", (long long)l, projection_name((enum projection_kind)kind));
+        if (!visit(context, name, &slot, error)) return false;
+    }
+    return true;
+}
+
+/* Every tensor of the model in the order of the checkpoint's names; the head last. */
+static bool decoder_each_tensor(struct decoder *decoder, tensor_visitor *visit, void *context, struct error *error) {
+    const struct model_config *config = &decoder->config;
+    const double deviation = (double)config->initializer_range;
+    const struct tensor_slot embedding = {&decoder->embedding, &decoder->d_embedding, config->V, config->C, false, deviation, 0};
+    if (!visit(context, "model.embed_tokens.weight", &embedding, error)) return false;
+    for (int64_t l = 0; l < config->L; l++) {
+        if (!visit_layer(decoder, l, visit, context, error)) return false;
+    }
+    if (!visit_norm(&decoder->final_norm, "model.norm.weight", config->C, visit, context, error)) return false;
+    struct tensor_slot head = {&decoder->head.weight, &decoder->head.d_weight, config->V, config->C, false, deviation, 0};
+    if (config->classifier) {
+        head.rows = config->labels;
+        return visit(context, "score.weight", &head, error);
+    }
+    if (!config->tied) return visit(context, "lm_head.weight", &head, error);
+    return true;
+}
+
+static bool decoder_allocate_layers(struct decoder *decoder, struct error *error) {
+    decoder->layers = arena_zero(&decoder->owned, (size_t)decoder->config.L, sizeof *decoder->layers);
+    if (decoder->layers == NULL) return memory_error(error, (size_t)decoder->config.L * sizeof *decoder->layers, "the layers of the model");
+    return true;
+}
+
+/* Binds one tensor to its place in the checkpoint. Norms are small and wanted in f32 by their kernel: they are widened once. */
+static bool bind_tensor(void *context, const char *name, const struct tensor_slot *slot, struct error *error) {
+    struct decoder *decoder = context;
+    if (decoder->config.classifier && slot->matrix == &decoder->head.weight && safetensors_find(decoder->checkpoint, name) == NULL) {
+        return true; /* the head may come with an adapter, or be made by training */
+    }
+    if (!safetensors_matrix(decoder->checkpoint, name, slot->rows, slot->cols, slot->matrix, error)) return false;
+    if (slot->constant == 0 || slot->matrix->dtype == DTYPE_F32) return true;
+    float *widened = arena_alloc(&decoder->owned, (size_t)slot->cols, sizeof(float));
+    if (widened == NULL) return memory_error(error, (size_t)slot->cols * sizeof(float), name);
+    matrix_widen(widened, slot->matrix, 0, slot->cols);
+    *slot->matrix = (struct matrix){DTYPE_F32, slot->rows, slot->cols, widened};
+    return true;
+}
+
+static bool decoder_open_parts(struct decoder *decoder, const char *directory, struct error *error) {
+    if (!model_config_load(&decoder->config, directory, error)) return false;
+    if (!decoder_allocate_layers(decoder, error)) return false;
+    if (!safetensors_open(&decoder->checkpoint, directory, error)) return false;
+    if (!decoder_each_tensor(decoder, bind_tensor, decoder, error)) return false;
+    if (!decoder->config.classifier && decoder->config.tied) decoder->head.weight = decoder->embedding;
+    return true;
+}
+
+bool decoder_open(struct decoder *decoder, const char *directory, struct error *error) {
+    *decoder = (struct decoder){0};
+    if (decoder_open_parts(decoder, directory, error)) return true;
+    decoder_close(decoder);
+    return false;
+}
+
+static bool declare_tensor(void *context, const char *name, const struct tensor_slot *slot, struct error *error) {
+    struct decoder *decoder = context;
+    size_t index;
+    return parameters_declare(&decoder->parameters, name, slot->rows, slot->cols, slot->vector, &index, error);
+}
+
+/* Moves one tensor into the parameters, keeping its values. */
+static bool adopt_tensor(void *context, const char *name, const struct tensor_slot *slot, struct error *error) {
+    struct decoder *decoder = context;
+    (void)error;
+    const size_t index = (size_t)(parameters_find(&decoder->parameters, name) - decoder->parameters.items);
+    float *value = parameter_value(&decoder->parameters, index);
+    if (slot->matrix->data != NULL) matrix_widen(value, slot->matrix, 0, slot->rows * slot->cols);
+    *slot->matrix = (struct matrix){DTYPE_F32, slot->rows, slot->cols, value};
+    *slot->gradient = parameter_gradient(&decoder->parameters, index);
+    return true;
+}
+
+bool decoder_train_all(struct decoder *decoder, struct error *error) {
+    if (!decoder_each_tensor(decoder, declare_tensor, decoder, error)) return false;
+    if (!parameters_allocate(&decoder->parameters, error)) return false;
+    if (!decoder_each_tensor(decoder, adopt_tensor, decoder, error)) return false;
+    if (!decoder->config.classifier && decoder->config.tied) {
+        decoder->head.weight = decoder->embedding;
+        decoder->head.d_weight = decoder->d_embedding;
+    }
+    return true;
+}
+
+struct fill {
+    struct rng rng;
+};
+
+static bool fill_tensor(void *context, const char *name, const struct tensor_slot *slot, struct error *error) {
+    struct fill *fill = context;
+    (void)name;
+    (void)error;
+    float *value = (float *)(uintptr_t)slot->matrix->data; /* the parameter's own memory, set by adopt_tensor */
+    for (int64_t i = 0; i < slot->rows * slot->cols; i++) {
+        value[i] = slot->constant + (slot->deviation > 0 ? (float)(slot->deviation * rng_normal(&fill->rng)) : 0.0f);
+    }
+    return true;
+}
+
+bool decoder_create(struct decoder *decoder, const struct model_config *config, uint64_t seed, struct error *error) {
+    *decoder = (struct decoder){.config = *config};
+    struct fill fill;
+    rng_seed_stream(&fill.rng, seed, 0x6d6f64656c, 0);
+    if (decoder_allocate_layers(decoder, error) && decoder_train_all(decoder, error) &&
+        decoder_each_tensor(decoder, fill_tensor, &fill, error)) {
+        return true;
+    }
+    decoder_close(decoder);
+    return false;
+}
+
+bool decoder_set_labels(struct decoder *decoder, int64_t labels, uint64_t seed, struct error *error) {
+    const bool kept = decoder->config.classifier && decoder->config.labels == labels && decoder->head.weight.data != NULL;
+    if (kept) return true;
+    const int64_t C = decoder->config.C;
+    decoder->config.classifier = true;
+    decoder->config.labels = labels;
+    float *values = arena_alloc(&decoder->owned, (size_t)labels, (size_t)C * sizeof(float));
+    if (values == NULL) return memory_error(error, (size_t)(labels * C) * sizeof(float), "the score head");
+    struct fill fill;
+    rng_seed_stream(&fill.rng, seed, 0x73636f7265, 0);
+    decoder->head = (struct projection){.weight = {DTYPE_F32, labels, C, values}};
+    const struct tensor_slot slot = {&decoder->head.weight, NULL, labels, C, false, (double)decoder->config.initializer_range, 0};
+    return fill_tensor(&fill, "score.weight", &slot, error);
+}
+
+/* The parameters as a safetensors file: of a fully trained model or of an adapter, both under the names they were declared with. */
+bool parameters_write(const struct parameters *set, const char *path, enum dtype dtype, struct error *error) {
+    struct tensor_to_write *tensors = memory_zero(set->count, sizeof *tensors);
+    if (tensors == NULL) return memory_error(error, set->count * sizeof *tensors, path);
+    for (size_t i = 0; i < set->count; i++) {
+        const struct parameter *item = &set->items[i];
+        tensors[i] = (struct tensor_to_write){.name = item->name, .dtype = dtype, .dims = item->vector ? 1 : 2, .data = parameter_value(set, i)};
+        tensors[i].shape[0] = item->vector ? item->cols : item->rows;
+        tensors[i].shape[1] = item->vector ? 0 : item->cols;
+    }
+    const char *const metadata[] = {"format", "pt"};
+    const bool written = safetensors_write(path, tensors, set->count, metadata, 1, error);
+    memory_free(tensors);
+    return written;
+}
+
+bool decoder_write(const struct decoder *decoder, const char *directory, enum dtype dtype, struct error *error) {
+    char path[4096];
+    if (!path_join(path, sizeof path, directory, "model.safetensors")) return error_set(error, "%s: path too long", directory);
+    return parameters_write(&decoder->parameters, path, dtype, error);
+}
+
+void decoder_close(struct decoder *decoder) {
+    parameters_free(&decoder->parameters);
+    safetensors_close(decoder->checkpoint);
+    arena_free(&decoder->owned);
+    *decoder = (struct decoder){0};
+}

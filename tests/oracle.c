@@ -1,0 +1,255 @@
+/* build/oracle CASE_DIR: runs one case of ../shared/oracle through the real code. Exits 0 only if every named tensor of
+ * expected.safetensors (but the debug.* ones) was computed and agrees within the tolerance of case.json. */
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "model/decoder.h"
+#include "model/safetensors.h"
+#include "tensor/kernels.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct oracle {
+    const char *directory;
+    struct json *document;
+    const json_node *root;
+    struct safetensors *expected;
+    bool *seen; /* [tensors of expected] */
+    size_t compared, failed;
+};
+
+static void die(const struct error *error) {
+    fprintf(stderr, "oracle: %s\n", error->message);
+    exit(1);
+}
+
+static void tolerance(const struct oracle *oracle, const char *name, double *relative, double *absolute) {
+    const json_node *tolerances = json_member(oracle->root, "tolerances"), *pair = json_first(json_member(tolerances, "default"));
+    for (const json_node *rule = json_first(json_member(tolerances, "rules")); rule != NULL; rule = json_next(rule)) {
+        const json_node *text = json_first(rule);
+        if (strstr(name, json_string(text)) == NULL) continue;
+        pair = json_next(text);
+        break;
+    }
+    *relative = json_number(pair);
+    *absolute = json_number(json_next(pair));
+}
+
+/* ||got - want|| <= rtol ||want|| + atol sqrt(n), all in double. */
+static void check(struct oracle *oracle, const char *name, const float *got, int64_t count) {
+    const struct stored_tensor *want = safetensors_find(oracle->expected, name);
+    if (want == NULL) return; /* not every case names every value */
+    double relative, absolute, difference = 0, norm = 0;
+    tolerance(oracle, name, &relative, &absolute);
+    bool finite = want->elements == count;
+    const float *values = want->data;
+    for (int64_t i = 0; finite && i < count; i++) {
+        const double g = (double)got[i], w = (double)values[i];
+        finite = isfinite(g);
+        difference += (g - w) * (g - w);
+        norm += w * w;
+    }
+    const double room = relative * sqrt(norm) + absolute * sqrt((double)count);
+    const bool agrees = finite && sqrt(difference) <= room;
+    for (size_t i = 0; i < safetensors_count(oracle->expected); i++) {
+        if (safetensors_at(oracle->expected, i) == want) oracle->seen[i] = true;
+    }
+    oracle->compared++;
+    if (agrees) return;
+    oracle->failed++;
+    printf("FAIL %s: %lld elements (expected %lld), difference %.3e, allowance %.3e\n", name, (long long)count, (long long)want->elements,
+           sqrt(difference), room);
+}
+
+static void check_named(struct oracle *oracle, const float *got, int64_t count, const char *format, ...) {
+    char name[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(name, sizeof name, format, arguments);
+    va_end(arguments);
+    check(oracle, name, got, count);
+}
+
+/* The lists of inputs.sequences, packed. */
+struct packed {
+    struct batch batch;
+    int32_t *tokens, *offsets;
+};
+
+static int32_t integer(const json_node *node) {
+    int64_t value = 0;
+    struct error error = {0};
+    if (!json_integer(node, &value)) {
+        error_set(&error, "case.json: expected an integer");
+        die(&error);
+    }
+    return (int32_t)value;
+}
+
+static struct packed pack(const json_node *sequences) {
+    struct packed packed = {0};
+    const size_t N = json_count(sequences);
+    size_t T = 0;
+    for (const json_node *s = json_first(sequences); s != NULL; s = json_next(s)) T += json_count(s);
+    packed.tokens = memory_alloc(T, sizeof *packed.tokens);
+    packed.offsets = memory_alloc(N + 1, sizeof *packed.offsets);
+    int32_t t = 0, n = 0;
+    packed.offsets[0] = 0;
+    for (const json_node *s = json_first(sequences); s != NULL; s = json_next(s)) {
+        for (const json_node *id = json_first(s); id != NULL; id = json_next(id)) packed.tokens[t++] = integer(id);
+        packed.offsets[++n] = t;
+    }
+    packed.batch = (struct batch){t, n, packed.tokens, packed.offsets};
+    return packed;
+}
+
+static void packed_free(struct packed *packed) {
+    memory_free(packed->tokens);
+    memory_free(packed->offsets);
+}
+
+static void open_model(const struct oracle *oracle, struct decoder *decoder, bool train_adapter) {
+    struct error error = {0};
+    char path[4096];
+    path_join(path, sizeof path, oracle->directory, json_string(json_member(oracle->root, "model")));
+    if (!decoder_open(decoder, path, &error)) die(&error);
+    const char *adapter = json_string(json_member(oracle->root, "adapter"));
+    if (adapter == NULL) return;
+    path_join(path, sizeof path, oracle->directory, adapter);
+    if (!decoder_open_adapter(decoder, path, train_adapter, &error)) die(&error);
+}
+
+static struct decoder_run *open_run(const struct decoder *decoder, const struct batch *batch, bool train) {
+    struct error error = {0};
+    struct decoder_run *run;
+    if (!decoder_run_open(&run, decoder, batch->T, batch->N, train, &error)) die(&error);
+    if (!batch_check(decoder, run, batch, &error)) die(&error);
+    return run;
+}
+
+static void run_logits(struct oracle *oracle) {
+    struct decoder decoder;
+    open_model(oracle, &decoder, false);
+    struct packed packed = pack(json_member(json_member(oracle->root, "inputs"), "sequences"));
+    const struct batch *batch = &packed.batch;
+    struct decoder_run *run = open_run(&decoder, batch, false);
+    const int64_t V = decoder.config.V;
+    float *logits = memory_alloc((size_t)(batch->T * V), sizeof *logits);
+    decoder_logits(&decoder, run, batch, logits);
+    for (int64_t n = 0; n < batch->N; n++) {
+        const int64_t first = batch->offsets[n], length = batch->offsets[n + 1] - first;
+        check_named(oracle, logits + first * V, length * V, "logits.%lld", (long long)n);
+    }
+    memory_free(logits);
+    decoder_run_close(run);
+    packed_free(&packed);
+    decoder_close(&decoder);
+}
+
+static int32_t *read_labels(const struct oracle *oracle) {
+    const json_node *list = json_member(json_member(oracle->root, "inputs"), "labels");
+    int32_t *labels = memory_alloc(json_count(list), sizeof *labels);
+    size_t n = 0;
+    for (const json_node *label = json_first(list); label != NULL; label = json_next(label)) labels[n++] = integer(label);
+    return labels;
+}
+
+static float mean(const float *values, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += (double)values[i];
+    return (float)(sum / (double)count);
+}
+
+static void run_classify(struct oracle *oracle) {
+    struct decoder decoder;
+    open_model(oracle, &decoder, false);
+    struct packed packed = pack(json_member(json_member(oracle->root, "inputs"), "sequences"));
+    const struct batch *batch = &packed.batch;
+    struct decoder_run *run = open_run(&decoder, batch, false);
+    const int64_t N = batch->N, labels = decoder.config.labels;
+    int32_t *label = read_labels(oracle);
+    float *logits = memory_alloc((size_t)(N * labels), sizeof *logits), *losses = memory_alloc((size_t)N, sizeof *losses);
+    decoder_classify_forward(&decoder, run, batch, 0, logits);
+    cross_entropy(losses, NULL, logits, label, N, labels, 1);
+    const float loss = mean(losses, N);
+    check(oracle, "logits", logits, N * labels);
+    check(oracle, "loss_per_sequence", losses, N);
+    check(oracle, "loss", &loss, 1);
+    memory_free(logits);
+    memory_free(losses);
+    memory_free(label);
+    decoder_run_close(run);
+    packed_free(&packed);
+    decoder_close(&decoder);
+}
+
+/* One gradient of the mean cross-entropy: forward, loss, backward. */
+static float classify_gradient(struct decoder *decoder, struct decoder_run *run, const struct batch *batch, const int32_t *labels,
+                               float *logits, float *d_logits, float *losses) {
+    memset(decoder->parameters.gradients, 0, (size_t)decoder->parameters.total * sizeof(float));
+    decoder_classify_forward(decoder, run, batch, 0, logits);
+    cross_entropy(losses, d_logits, logits, labels, batch->N, decoder->config.labels, 1.0f / (float)batch->N);
+    decoder_classify_backward(decoder, run, batch, d_logits);
+    return mean(losses, batch->N);
+}
+
+static void check_parameters(struct oracle *oracle, const struct parameters *set, const char *prefix, const float *values) {
+    for (size_t i = 0; i < set->count; i++) {
+        const struct parameter *item = &set->items[i];
+        check_named(oracle, values + item->first, item->rows * item->cols, "%s%s", prefix, item->name);
+    }
+}
+
+static double hyper(const struct oracle *oracle, const char *name) { return json_number(json_member(json_member(oracle->root, "hyper"), name)); }
+
+ORACLE_OPTIMIZER
+
+static void run_case(struct oracle *oracle) {
+    const char *kind = json_string(json_member(oracle->root, "kind"));
+    if (kind == NULL) kind = "";
+    if (strcmp(kind, "logits") == 0) {
+        run_logits(oracle);
+    } else if (strcmp(kind, "classify") == 0) {
+        run_classify(oracle);
+    } else if (strcmp(kind, "classify_step") == 0) {
+        run_classify_step(oracle);
+    } else {
+        struct error error = {0};
+        error_set(&error, "%s: casemix does not compute cases of kind \"%s\"", oracle->directory, kind);
+        die(&error);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2) {
+        fputs("usage: oracle CASE_DIR\n", stderr);
+        return 2;
+    }
+    struct oracle oracle = {.directory = argv[1]};
+    struct error error = {0};
+    char path[4096];
+    path_join(path, sizeof path, argv[1], "case.json");
+    if (!json_load(&oracle.document, path, (size_t)64 << 20, &error)) die(&error);
+    oracle.root = json_root(oracle.document);
+    path_join(path, sizeof path, argv[1], json_string(json_member(oracle.root, "expected")));
+    if (!safetensors_open(&oracle.expected, path, &error)) die(&error);
+    oracle.seen = memory_zero(safetensors_count(oracle.expected), sizeof *oracle.seen);
+    run_case(&oracle);
+    for (size_t i = 0; i < safetensors_count(oracle.expected); i++) {
+        const char *name = safetensors_at(oracle.expected, i)->name;
+        if (oracle.seen[i] || strncmp(name, "debug.", 6) == 0) continue;
+        printf("MISSING %s\n", name);
+        oracle.failed++;
+    }
+    printf("%s: %zu compared, %zu bad\n", json_string(json_member(oracle.root, "name")), oracle.compared, oracle.failed);
+    memory_free(oracle.seen);
+    safetensors_close(oracle.expected);
+    json_free(oracle.document);
+    return oracle.failed > 0 || oracle.compared == 0;
+}
