@@ -208,7 +208,61 @@ static void check_parameters(struct oracle *oracle, const struct parameters *set
 
 static double hyper(const struct oracle *oracle, const char *name) { return json_number(json_member(json_member(oracle->root, "hyper"), name)); }
 
-ORACLE_OPTIMIZER
+static struct schedule read_schedule(const struct oracle *oracle) {
+    const json_node *settings = json_member(oracle->root, "hyper");
+    const char *kind = json_string(json_member(settings, "lr_schedule"));
+    struct schedule schedule = {.rate = hyper(oracle, "lr"), .warmup = (int64_t)hyper(oracle, "warmup_steps"), .total = (int64_t)hyper(oracle, "total_steps")};
+    schedule.kind = kind != NULL && strcmp(kind, "linear") == 0 ? SCHEDULE_LINEAR : SCHEDULE_COSINE;
+    if (schedule.kind == SCHEDULE_COSINE) schedule.min_ratio = hyper(oracle, "min_lr_ratio");
+    return schedule;
+}
+
+static void run_classify_step(struct oracle *oracle) {
+    enum { STEP_LIMIT = 1024 };
+    struct decoder decoder;
+    open_model(oracle, &decoder, true);
+    struct packed packed = pack(json_member(json_member(oracle->root, "inputs"), "sequences"));
+    const struct batch *batch = &packed.batch;
+    struct decoder_run *run = open_run(&decoder, batch, true);
+    const int64_t N = batch->N, labels = decoder.config.labels, steps = (int64_t)hyper(oracle, "steps");
+    int32_t *label = read_labels(oracle);
+    float *logits = memory_alloc((size_t)(N * labels), sizeof *logits), *d_logits = memory_alloc((size_t)(N * labels), sizeof *d_logits);
+    float *losses = memory_alloc((size_t)N, sizeof *losses);
+    float loss[STEP_LIMIT], norm[STEP_LIMIT], rate[STEP_LIMIT];
+    const struct schedule schedule = read_schedule(oracle);
+    struct adamw optimizer = {.beta1 = hyper(oracle, "beta1"), .beta2 = hyper(oracle, "beta2"), .epsilon = hyper(oracle, "eps"),
+                              .weight_decay = hyper(oracle, "weight_decay"), .max_norm = hyper(oracle, "max_grad_norm")};
+    struct error error = {0};
+    if (!adamw_open(&optimizer, &decoder.parameters, &error)) die(&error);
+    for (int64_t step = 0; step < steps && step < STEP_LIMIT; step++) {
+        loss[step] = classify_gradient(&decoder, run, batch, label, logits, d_logits, losses);
+        const double whole = gradient_norm(&decoder.parameters);
+        norm[step] = (float)whole;
+        rate[step] = (float)schedule_rate(&schedule, step);
+        if (step == 0) {
+            check(oracle, "logits", logits, N * labels);
+            check(oracle, "loss", loss, 1);
+            check(oracle, "grad_norm", norm, 1);
+            check_parameters(oracle, &decoder.parameters, "grad.", decoder.parameters.gradients);
+        }
+        adamw_update(&optimizer, &decoder.parameters, schedule_rate(&schedule, step), whole);
+    }
+    const float after = classify_gradient(&decoder, run, batch, label, logits, d_logits, losses);
+    check(oracle, "traj.loss", loss, steps);
+    check(oracle, "traj.grad_norm", norm, steps);
+    check(oracle, "traj.lr", rate, steps);
+    check(oracle, "traj.loss_after", &after, 1);
+    check(oracle, "final_logits", logits, N * labels);
+    check_parameters(oracle, &decoder.parameters, "final.", decoder.parameters.values);
+    adamw_close(&optimizer);
+    memory_free(losses);
+    memory_free(d_logits);
+    memory_free(logits);
+    memory_free(label);
+    decoder_run_close(run);
+    packed_free(&packed);
+    decoder_close(&decoder);
+}
 
 static void run_case(struct oracle *oracle) {
     const char *kind = json_string(json_member(oracle->root, "kind"));

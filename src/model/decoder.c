@@ -194,22 +194,6 @@ bool decoder_set_labels(struct decoder *decoder, int64_t labels, uint64_t seed, 
     return fill_tensor(&fill, "score.weight", &slot, error);
 }
 
-/* The parameters as a safetensors file: of a fully trained model or of an adapter, both under the names they were declared with. */
-bool parameters_write(const struct parameters *set, const char *path, enum dtype dtype, struct error *error) {
-    struct tensor_to_write *tensors = memory_zero(set->count, sizeof *tensors);
-    if (tensors == NULL) return memory_error(error, set->count * sizeof *tensors, path);
-    for (size_t i = 0; i < set->count; i++) {
-        const struct parameter *item = &set->items[i];
-        tensors[i] = (struct tensor_to_write){.name = item->name, .dtype = dtype, .dims = item->vector ? 1 : 2, .data = parameter_value(set, i)};
-        tensors[i].shape[0] = item->vector ? item->cols : item->rows;
-        tensors[i].shape[1] = item->vector ? 0 : item->cols;
-    }
-    const char *const metadata[] = {"format", "pt"};
-    const bool written = safetensors_write(path, tensors, set->count, metadata, 1, error);
-    memory_free(tensors);
-    return written;
-}
-
 bool decoder_write(const struct decoder *decoder, const char *directory, enum dtype dtype, struct error *error) {
     char path[4096];
     if (!path_join(path, sizeof path, directory, "model.safetensors")) return error_set(error, "%s: path too long", directory);

@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ADAPTER_HEAD "base_model.model.score.weight"
-
 /* One factor of one LoRA term, by its PEFT key. */
 struct factor {
     struct projection *projection;

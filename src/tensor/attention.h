@@ -8,6 +8,10 @@
 
 #include <stdint.h>
 
+/* Largest D, and largest H/K; config.json is held to them. */
+#define ATTENTION_HEAD_LIMIT 256
+#define ATTENTION_GROUP_LIMIT 128
+
 struct attention_shape {
     int64_t H, K, D;
     float scale; /* 1 / sqrt(D) */
