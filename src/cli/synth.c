@@ -1,0 +1,128 @@
+/* casemix synth: a synthetic cohort in MIMIC-IV's file format, and as a dataset ready for training. */
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/threads.h"
+#include "cli/commands.h"
+#include "data/synth_knowledge.h"
+#include "data/synth_write.h"
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void print_help(void) {
+    puts("usage: casemix synth --stays N --seed S --out DIR [OPTIONS]\n"
+         "       casemix synth --describe\n\n"
+         "Writes synthetic hospital stays: discharge summaries with their MS-DRG (v43). No patient stands behind them.\n\n"
+         "  --stays N        how many stays\n"
+         "  --seed S         same seed and options, same bytes [1]\n"
+         "  --out DIR        discharge.csv.gz, drgcodes.csv.gz, diagnoses_icd.csv.gz, procedures_icd.csv.gz (MIMIC-IV's columns),\n"
+         "                   train.jsonl, dev.jsonl, test.jsonl, labels.tsv, synth.json\n"
+         "  --temper X       DRGs drawn by (claims)^X: 1 as in claims, 0 all alike [0.7]\n"
+         "  --words N        length of the hospital course aimed at [120]\n"
+         "  --split A/B/C    shares of the patients for train, dev and test [80/10/10]\n"
+         "  --threads N      [all processors]\n"
+         "  --force          overwrite a directory that is not empty\n"
+         "  --knowledge DIR  tables to draw from [data/synth]\n"
+         "  --describe       print what the tables hold\n\n"
+         "  casemix synth --stays 50000 --seed 1 --out cohort\n"
+         "  casemix synth --stays 2000 --seed 99 --split 0/0/100 --out unseen");
+}
+
+static void describe(const struct knowledge *knowledge) {
+    size_t levels[3] = {0};
+    for (size_t i = 0; i < knowledge->diagnosis_count; i++) levels[knowledge->diagnoses[i].level]++;
+    printf("DRGs (v43)                    %6zu\n", knowledge->profile_count);
+    printf("principal diagnosis pairs     %6zu\n", knowledge->pair_count);
+    printf("diagnoses                     %6zu\n", knowledge->diagnosis_count);
+    printf("  of these MCC                %6zu\n", levels[LEVEL_MCC]);
+    printf("  of these CC                 %6zu\n", levels[LEVEL_CC]);
+    printf("procedures                    %6zu\n", knowledge->procedure_count);
+    printf("conditions with own wordings  %6zu\n", knowledge->conditions);
+    printf("  wordings                    %6zu\n", knowledge->wordings);
+}
+
+static bool read_integer(const char *option, const char *value, int64_t low, int64_t high, int64_t *out, struct error *error) {
+    return (parse_int64(value, out) && *out >= low && *out <= high) ||
+           error_usage(error, "--%s takes a whole number from %lld to %lld, not \"%s\"", option, (long long)low, (long long)high, value);
+}
+
+static bool read_split(const char *value, double *split, struct error *error) {
+    char behind;
+    if (sscanf(value, "%lf/%lf/%lf%c", &split[0], &split[1], &split[2], &behind) == 3 && split[0] >= 0 && split[1] >= 0 && split[2] >= 0) return true;
+    return error_usage(error, "--split takes three shares such as 80/10/10, not \"%s\"", value);
+}
+
+struct synth_options {
+    struct synth_settings settings;
+    const char *knowledge;
+    bool describe, help;
+};
+
+static bool read_options(int argc, char **argv, struct synth_options *options, struct error *error) {
+    enum { STAYS = 1, SEED, OUT, TEMPER, WORDS, SPLIT, THREADS, FORCE, KNOWLEDGE, DESCRIBE, HELP };
+    static const struct option names[] = {{"stays", 1, 0, STAYS}, {"seed", 1, 0, SEED}, {"out", 1, 0, OUT}, {"temper", 1, 0, TEMPER},
+                                          {"words", 1, 0, WORDS}, {"split", 1, 0, SPLIT}, {"threads", 1, 0, THREADS}, {"force", 0, 0, FORCE},
+                                          {"knowledge", 1, 0, KNOWLEDGE}, {"describe", 0, 0, DESCRIBE}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    struct synth_settings *settings = &options->settings;
+    int64_t number;
+    optind = 0;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
+        switch (option) {
+        case STAYS:
+            if (!read_integer("stays", optarg, 1, 100000000, &settings->stays, error)) return false;
+            break;
+        case SEED:
+            if (!read_integer("seed", optarg, 0, INT64_MAX, &number, error)) return false;
+            settings->seed = (uint64_t)number;
+            break;
+        case OUT: settings->out = optarg; break;
+        case TEMPER:
+            if (!parse_double(optarg, &settings->temper)) return error_usage(error, "--temper takes a number, not \"%s\"", optarg);
+            break;
+        case WORDS:
+            if (!read_integer("words", optarg, 40, 1000, &number, error)) return false;
+            settings->words = (int)number;
+            break;
+        case SPLIT:
+            if (!read_split(optarg, settings->split, error)) return false;
+            break;
+        case THREADS:
+            if (!read_integer("threads", optarg, 1, 1024, &number, error)) return false;
+            threads_set((int)number);
+            break;
+        case FORCE: settings->force = true; break;
+        case KNOWLEDGE: options->knowledge = optarg; break;
+        case DESCRIBE: options->describe = true; break;
+        case HELP: options->help = true; return true;
+        default: error_usage(error, "synth: unknown option or missing value: %s", argv[optind - 1]); return error_hint(error, "casemix synth --help");
+        }
+    }
+    if (optind < argc) return error_usage(error, "synth takes no argument \"%s\"", argv[optind]);
+    if (options->describe) return true;
+    if (settings->stays == 0 || settings->out == NULL) {
+        error_usage(error, "synth needs --stays N and --out DIR");
+        return error_hint(error, "casemix synth --stays 1000 --seed 1 --out cohort");
+    }
+    return true;
+}
+
+bool command_synth(int argc, char **argv, struct error *error) {
+    struct synth_options options = {.settings = {.seed = 1, .temper = 0.7, .words = 120, .split = {80, 10, 10}}};
+    if (!read_options(argc, argv, &options, error)) return false;
+    if (options.help) {
+        print_help();
+        return true;
+    }
+    char directory[4096];
+    struct knowledge knowledge;
+    if (!knowledge_find(options.knowledge, directory, sizeof directory, error) || !knowledge_load(&knowledge, directory, error)) return false;
+    bool done = true;
+    if (options.describe) describe(&knowledge);
+    else done = synth_write(&knowledge, &options.settings, error);
+    if (done && !options.describe) log_info("%lld synthetic stays in %s", (long long)options.settings.stays, options.settings.out);
+    knowledge_free(&knowledge);
+    return done;
+}

@@ -1,0 +1,25 @@
+/* Writing a synthetic cohort: MIMIC-IV's files, and the dataset that training reads. */
+#ifndef CASEMIX_DATA_SYNTH_WRITE_H
+#define CASEMIX_DATA_SYNTH_WRITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct error;
+struct knowledge;
+
+struct synth_settings {
+    int64_t stays;
+    uint64_t seed;
+    double temper;      /* DRGs are drawn with probability claims^temper: 1 as claims have them, 0 all alike */
+    int words;          /* hospital course aimed at */
+    double split[3];    /* shares of patients for train, dev, test */
+    const char *out;    /* directory, made if absent */
+    bool force;         /* overwrite a directory that is not empty */
+};
+
+/* Writes discharge.csv.gz, drgcodes.csv.gz, diagnoses_icd.csv.gz, procedures_icd.csv.gz, train.jsonl, dev.jsonl, test.jsonl, labels.tsv and synth.json. The
+ * bytes depend on the settings alone, not on the number of threads. Files appear whole or not at all. */
+bool synth_write(const struct knowledge *knowledge, const struct synth_settings *settings, struct error *error);
+
+#endif
