@@ -1,0 +1,232 @@
+/* Recipes through libcyaml: the schema says what a recipe may hold; ranges are checked after it. */
+#include "train/recipe.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include <cyaml/cyaml.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const cyaml_strval_t methods[] = {{"classify", METHOD_CLASSIFY}, {"tokenizer", METHOD_TOKENIZER}};
+static const cyaml_strval_t schedules[] = {{"constant", SCHEDULE_CONSTANT}, {"linear", SCHEDULE_LINEAR}, {"cosine", SCHEDULE_COSINE}};
+static const cyaml_strval_t dtypes[] = {{"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}};
+
+static const cyaml_schema_value_t string_value = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 256)};
+
+#define NUMBER(name, type) CYAML_FIELD_FLOAT(#name, CYAML_FLAG_DEFAULT, type, name)
+#define INTEGER(name, type) CYAML_FIELD_INT(#name, CYAML_FLAG_DEFAULT, type, name)
+
+static const cyaml_schema_field_t model_fields[] = {
+    CYAML_FIELD_STRING_PTR("architecture", CYAML_FLAG_POINTER, struct recipe_model, architecture, 1, 32),
+    INTEGER(layers, struct recipe_model),
+    INTEGER(width, struct recipe_model),
+    INTEGER(heads, struct recipe_model),
+    INTEGER(kv_heads, struct recipe_model),
+    INTEGER(head_size, struct recipe_model),
+    INTEGER(ffn_width, struct recipe_model),
+    INTEGER(positions, struct recipe_model),
+    NUMBER(rope_theta, struct recipe_model),
+    NUMBER(norm_eps, struct recipe_model),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t lora_fields[] = {
+    INTEGER(rank, struct recipe_lora),
+    NUMBER(alpha, struct recipe_lora),
+    NUMBER(dropout, struct recipe_lora),
+    CYAML_FIELD_BOOL("rank_stable", CYAML_FLAG_OPTIONAL, struct recipe_lora, rank_stable),
+    CYAML_FIELD_SEQUENCE("targets", CYAML_FLAG_POINTER, struct recipe_lora, targets, &string_value, 1, PROJECTIONS),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t train_fields[] = {
+    NUMBER(epochs, struct recipe_train),
+    INTEGER(batch_size, struct recipe_train),
+    INTEGER(micro_batch_tokens, struct recipe_train),
+    INTEGER(max_tokens, struct recipe_train),
+    NUMBER(learning_rate, struct recipe_train),
+    CYAML_FIELD_ENUM("schedule", CYAML_FLAG_STRICT, struct recipe_train, schedule, schedules, CYAML_ARRAY_LEN(schedules)),
+    CYAML_FIELD_FLOAT("min_learning_rate_ratio", CYAML_FLAG_OPTIONAL, struct recipe_train, min_learning_rate_ratio),
+    NUMBER(warmup_share, struct recipe_train),
+    NUMBER(weight_decay, struct recipe_train),
+    NUMBER(beta1, struct recipe_train),
+    NUMBER(beta2, struct recipe_train),
+    NUMBER(epsilon, struct recipe_train),
+    NUMBER(max_grad_norm, struct recipe_train),
+    INTEGER(eval_every, struct recipe_train),
+    INTEGER(save_every, struct recipe_train),
+    INTEGER(log_every, struct recipe_train),
+    CYAML_FIELD_INT("patience", CYAML_FLAG_OPTIONAL, struct recipe_train, patience),
+    CYAML_FIELD_ENUM("save_dtype", CYAML_FLAG_STRICT, struct recipe_train, save_dtype, dtypes, CYAML_ARRAY_LEN(dtypes)),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t tokenizer_fields[] = {
+    INTEGER(vocabulary, struct recipe_tokenizer),
+    INTEGER(minimum_count, struct recipe_tokenizer),
+    CYAML_FIELD_SEQUENCE("special", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_tokenizer, special, &string_value, 0, 1024),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t recipe_fields[] = {
+    CYAML_FIELD_ENUM("method", CYAML_FLAG_STRICT, struct recipe, method, methods, CYAML_ARRAY_LEN(methods)),
+    CYAML_FIELD_INT("seed", CYAML_FLAG_OPTIONAL, struct recipe, seed),
+    CYAML_FIELD_MAPPING_PTR("model", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, model, model_fields),
+    CYAML_FIELD_MAPPING_PTR("lora", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, lora, lora_fields),
+    CYAML_FIELD_MAPPING_PTR("train", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, train, train_fields),
+    CYAML_FIELD_MAPPING_PTR("tokenizer", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, tokenizer, tokenizer_fields),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t recipe_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct recipe, recipe_fields)};
+
+/* libcyaml tells the cause first and then the place, line by line: both go into one message. */
+static void collect_message(cyaml_log_t level, void *context, const char *format, va_list arguments) {
+    struct text *message = context;
+    char line[512];
+    (void)level;
+    vsnprintf(line, sizeof line, format, arguments);
+    const char *from = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
+    if (strncmp(from, "Backtrace:", 10) == 0 || message->length > 400) return;
+    while (*from == ' ') from++;
+    text_add(message, message->length > 0 ? "; " : "");
+    text_append(message, from, strcspn(from, "\n"));
+}
+
+static cyaml_config_t yaml_config(struct text *message) {
+    return (cyaml_config_t){.log_fn = collect_message, .log_ctx = message, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
+}
+
+/* The line that gives `key` in `section` ("" for the top level): from its first byte to behind its line feed. False if there is none; *start is then where it
+ * would go, or SIZE_MAX if the section is missing too. */
+static bool find_key(const struct text *text, const char *section, size_t section_length, const char *key, size_t *start, size_t *end) {
+    bool inside = section_length == 0;
+    const size_t key_length = strlen(key);
+    *start = section_length == 0 ? 0 : SIZE_MAX;
+    for (size_t at = 0; at < text->length;) {
+        const char *line = text->data + at;
+        const char *feed = memchr(line, '\n', text->length - at);
+        const size_t length = feed == NULL ? text->length - at : (size_t)(feed - line) + 1;
+        size_t indent = 0;
+        while (indent < length && line[indent] == ' ') indent++;
+        const bool content = indent < length && line[indent] != '#' && line[indent] != '\n';
+        if (content && indent == 0 && section_length > 0) {
+            inside = length > section_length && memcmp(line, section, section_length) == 0 && line[section_length] == ':';
+            if (inside) *start = at + length;
+        } else if (content && inside && (indent > 0) == (section_length > 0) && length - indent > key_length &&
+                   memcmp(line + indent, key, key_length) == 0 && line[indent + key_length] == ':') {
+            *start = at;
+            *end = at + length;
+            return true;
+        }
+        at += length;
+    }
+    return false;
+}
+
+/* "train.learning_rate=3e-4": the line of that key is replaced, or a new one added to its section. */
+static bool apply_override(struct text *text, const char *override, struct error *error) {
+    const char *equals = strchr(override, '=');
+    if (equals == NULL || equals == override) {
+        error_usage(error, "--set %s: expected key=value", override);
+        return error_hint(error, "for example --set train.learning_rate=3e-4");
+    }
+    char key[128];
+    const size_t length = (size_t)(equals - override);
+    if (length >= sizeof key || strchr(equals, '\n') != NULL) return error_usage(error, "--set %s: no valid key", override);
+    memcpy(key, override, length);
+    key[length] = '\0';
+    const char *dot = strchr(key, '.'), *name = dot == NULL ? key : dot + 1;
+    const size_t section_length = dot == NULL ? 0 : (size_t)(dot - key);
+    size_t start, end;
+    const bool found = find_key(text, key, section_length, name, &start, &end);
+    struct text changed = {0};
+    if (start == SIZE_MAX) {
+        text_append(&changed, text->data, text->length);
+        text_printf(&changed, "\n%.*s:\n  %s: %s\n", (int)section_length, key, name, equals + 1);
+    } else {
+        text_append(&changed, text->data, start);
+        text_printf(&changed, "%s%s: %s\n", dot == NULL ? "" : "  ", name, equals + 1);
+        const size_t behind = found ? end : start;
+        text_append(&changed, text->data + behind, text->length - behind);
+    }
+    text_free(text);
+    *text = changed;
+    return text_ok(text, error);
+}
+
+static bool in_range(const char *name, double value, double low, double high, struct error *error) {
+    return (value >= low && value <= high) || error_set(error, "%s is %g, expected %g to %g", name, value, low, high);
+}
+
+static bool check_train(const struct recipe_train *t, struct error *error) {
+    const double most = 1e9;
+    return in_range("train.epochs", t->epochs, 1e-6, 1e6, error) && in_range("train.batch_size", (double)t->batch_size, 1, 1 << 20, error) &&
+           in_range("train.micro_batch_tokens", (double)t->micro_batch_tokens, 1, 1 << 24, error) &&
+           in_range("train.max_tokens", (double)t->max_tokens, 1, 1 << 24, error) && in_range("train.learning_rate", t->learning_rate, 0, 10, error) &&
+           in_range("train.min_learning_rate_ratio", t->min_learning_rate_ratio, 0, 1, error) &&
+           in_range("train.warmup_share", t->warmup_share, 0, 1, error) && in_range("train.weight_decay", t->weight_decay, 0, 10, error) &&
+           in_range("train.beta1", t->beta1, 0, 0.99999, error) && in_range("train.beta2", t->beta2, 0, 0.999999, error) &&
+           in_range("train.epsilon", t->epsilon, 1e-20, 1, error) && in_range("train.max_grad_norm", t->max_grad_norm, 0, 1e6, error) &&
+           in_range("train.eval_every", (double)t->eval_every, 1, most, error) && in_range("train.save_every", (double)t->save_every, 1, most, error) &&
+           in_range("train.log_every", (double)t->log_every, 1, most, error) && in_range("train.patience", (double)t->patience, 0, most, error);
+}
+
+static bool check_model(const struct recipe_model *m, struct error *error) {
+    if (strcmp(m->architecture, "qwen2") != 0 && strcmp(m->architecture, "llama") != 0) {
+        return error_set(error, "model.architecture is \"%s\", expected qwen2 or llama", m->architecture);
+    }
+    return in_range("model.layers", (double)m->layers, 1, 1024, error) && in_range("model.width", (double)m->width, 1, 1 << 16, error) &&
+           in_range("model.heads", (double)m->heads, 1, 1024, error) && in_range("model.kv_heads", (double)m->kv_heads, 1, (double)m->heads, error) &&
+           in_range("model.head_size", (double)m->head_size, 2, 256, error) && in_range("model.ffn_width", (double)m->ffn_width, 1, 1 << 18, error) &&
+           in_range("model.positions", (double)m->positions, 1, 1 << 24, error) && in_range("model.rope_theta", m->rope_theta, 1, 1e12, error) &&
+           in_range("model.norm_eps", m->norm_eps, 1e-12, 1, error) &&
+           (m->heads % m->kv_heads == 0 || error_set(error, "model.heads is not a multiple of model.kv_heads")) &&
+           (m->head_size % 2 == 0 || error_set(error, "model.head_size is odd"));
+}
+
+static bool check_recipe(const struct recipe *recipe, struct error *error) {
+    if (recipe->seed < 0) return error_set(error, "seed is negative");
+    if (recipe->method == METHOD_TOKENIZER) {
+        if (recipe->tokenizer == NULL) return error_set(error, "method tokenizer needs a section \"tokenizer\"");
+        return in_range("tokenizer.vocabulary", (double)recipe->tokenizer->vocabulary, 256, 1 << 22, error) &&
+               in_range("tokenizer.minimum_count", (double)recipe->tokenizer->minimum_count, 1, 1e9, error);
+    }
+    if (recipe->train == NULL) return error_set(error, "method classify needs a section \"train\"");
+    if (recipe->lora != NULL && (recipe->model != NULL)) return error_set(error, "\"lora\" needs an opened model (--model), not a section \"model\"");
+    if (recipe->lora != NULL && !(in_range("lora.rank", (double)recipe->lora->rank, 1, 4096, error) && in_range("lora.alpha", recipe->lora->alpha, 0, 1e6, error) &&
+                                  in_range("lora.dropout", recipe->lora->dropout, 0, 0.99, error))) {
+        return false;
+    }
+    return check_train(recipe->train, error) && (recipe->model == NULL || check_model(recipe->model, error));
+}
+
+static bool parse_recipe(struct recipe **recipe, const struct text *text, struct error *error) {
+    struct text message = {0};
+    const cyaml_config_t config = yaml_config(&message);
+    const cyaml_err_t status = cyaml_load_data((const uint8_t *)text->data, text->length, &config, &recipe_schema, (cyaml_data_t **)recipe, NULL);
+    if (status != CYAML_OK) error_set(error, "%s", message.length > 0 ? message.data : cyaml_strerror(status));
+    text_free(&message);
+    return status == CYAML_OK;
+}
+
+bool recipe_load(struct recipe **out, struct text *text, const char *path, const char *const *overrides, size_t override_count, struct error *error) {
+    struct recipe *recipe = NULL;
+    bool done = file_read(text, path, (size_t)1 << 20, error);
+    if (done && text->length == 0) done = error_set(error, "%s: empty, expected a recipe", path);
+    for (size_t i = 0; done && i < override_count; i++) done = apply_override(text, overrides[i], error);
+    if (!done) return false;
+    if (!parse_recipe(&recipe, text, error) || !check_recipe(recipe, error)) {
+        recipe_free(recipe);
+        return error_context(error, "%s", path);
+    }
+    *out = recipe;
+    return true;
+}
+
+void recipe_free(struct recipe *recipe) {
+    if (recipe == NULL) return;
+    const cyaml_config_t config = yaml_config(NULL);
+    cyaml_free(&config, &recipe_schema, recipe, 0);
+}

@@ -1,0 +1,67 @@
+/* Recipes: what to train and how, as YAML. A recipe holds every setting, so that the file is the record of the experiment. */
+#ifndef CASEMIX_TRAIN_RECIPE_H
+#define CASEMIX_TRAIN_RECIPE_H
+
+#include "base/text.h"
+#include "model/decoder.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct error;
+
+enum method { METHOD_CLASSIFY, METHOD_TOKENIZER };
+
+/* A model to be made from scratch. */
+struct recipe_model {
+    char *architecture; /* "qwen2" or "llama" */
+    int64_t layers, width, heads, kv_heads, head_size, ffn_width, positions;
+    double rope_theta, norm_eps;
+};
+
+struct recipe_lora {
+    int64_t rank;
+    double alpha, dropout;
+    bool rank_stable;
+    char **targets;
+    unsigned targets_count;
+};
+
+struct recipe_train {
+    double epochs;
+    int64_t batch_size;         /* sequences that one update sees */
+    int64_t micro_batch_tokens; /* tokens that go through the model at once */
+    int64_t max_tokens;         /* of a text; the rest is cut off */
+    double learning_rate;
+    enum schedule_kind schedule;
+    double min_learning_rate_ratio; /* cosine */
+    double warmup_share;        /* of all steps */
+    double weight_decay, beta1, beta2, epsilon;
+    double max_grad_norm;
+    int64_t eval_every, save_every, log_every; /* steps */
+    int64_t patience;           /* evaluations without a better dev loss before stopping; 0: never */
+    enum dtype save_dtype;
+};
+
+struct recipe_tokenizer {
+    int64_t vocabulary, minimum_count;
+    char **special;
+    unsigned special_count;
+};
+
+struct recipe {
+    enum method method;
+    int64_t seed;
+    struct recipe_model *model;         /* NULL: the model is opened */
+    struct recipe_lora *lora;           /* NULL: all weights are trained */
+    struct recipe_train *train;
+    struct recipe_tokenizer *tokenizer;
+};
+
+/* Reads a recipe, with overrides of the form "train.learning_rate=3e-4" applied to its text. *text receives the recipe as it was parsed. Unknown keys, wrong
+ * types and values out of range are refused by name. Release with recipe_free. */
+bool recipe_load(struct recipe **recipe, struct text *text, const char *path, const char *const *overrides, size_t override_count, struct error *error);
+void recipe_free(struct recipe *recipe);
+
+#endif

@@ -1,0 +1,225 @@
+/* The loop that trains a classifier. It reads from top to bottom: a step is batch, micro-batches, gradient, update; then come log, dev and checkpoint. */
+#include "train/train_classify.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "tensor/kernels.h"
+#include "train/training.h"
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static volatile sig_atomic_t stop_requested;
+
+static void request_stop(int signal_number) {
+    (void)signal_number;
+    stop_requested = 1;
+}
+
+/* Copies the sequences order[first … end) into the micro-batch. */
+static struct batch pack(struct training *training, const struct encoded *from, const uint32_t *order, int64_t first, int64_t end) {
+    int32_t t = 0;
+    training->offsets[0] = 0;
+    for (int64_t i = first; i < end; i++) {
+        const size_t sequence = order == NULL ? (size_t)i : order[i];
+        const int64_t start = from->starts[sequence], length = from->starts[sequence + 1] - start;
+        memcpy(training->tokens + t, from->tokens + start, (size_t)length * sizeof *training->tokens);
+        t += (int32_t)length;
+        training->offsets[i - first + 1] = t;
+        training->micro_labels[i - first] = from->labels[sequence];
+    }
+    return (struct batch){t, end - first, training->tokens, training->offsets};
+}
+
+/* Where the micro-batch that begins at `first` ends: as many sequences as its tokens hold, at least one. */
+static int64_t micro_end(const struct training *training, const struct encoded *from, const uint32_t *order, int64_t first, int64_t limit) {
+    int64_t tokens = 0, i = first;
+    for (; i < limit && i - first < training->micro_sequences; i++) {
+        const size_t sequence = order == NULL ? (size_t)i : order[i];
+        tokens += from->starts[sequence + 1] - from->starts[sequence];
+        if (tokens > training->micro_tokens) break;
+    }
+    return i;
+}
+
+static double sum_losses(const struct training *training, int64_t N) {
+    double sum = 0;
+    for (int64_t n = 0; n < N; n++) sum += (double)training->losses[n];
+    return sum;
+}
+
+/* The gradient of the mean loss of one batch of sequences, whatever micro-batches it is cut into. */
+static double batch_gradient(struct training *training, int64_t first, int64_t end) {
+    struct parameters *set = &training->decoder.parameters;
+    const float share = 1.0f / (float)(end - first);
+    double loss = 0;
+    memset(set->gradients, 0, (size_t)set->total * sizeof *set->gradients);
+    for (int64_t from = first; from < end;) {
+        const int64_t to = micro_end(training, &training->data, training->order, from, end);
+        const struct batch batch = pack(training, &training->data, training->order, from, to);
+        const uint64_t dropout = (uint64_t)(training->settings->recipe->seed * 1000003 + training->state.step * 4099 + from - first + 1);
+        decoder_classify_forward(&training->decoder, training->run, &batch, dropout, training->logits);
+        cross_entropy(training->losses, training->logits, training->logits, training->micro_labels, batch.N, training->decoder.config.labels, share);
+        decoder_classify_backward(&training->decoder, training->run, &batch, training->logits);
+        loss += sum_losses(training, batch.N);
+        training->state.tokens += batch.T;
+        from = to;
+    }
+    return loss / (double)(end - first);
+}
+
+/* Says which tensor went wrong first, in the order of the model. */
+static bool diverged(const struct training *training, double loss, double norm, struct error *error) {
+    const struct parameters *set = &training->decoder.parameters;
+    const char *tensor = "the loss itself";
+    for (size_t i = 0; i < set->count; i++) {
+        const struct matrix gradient = {DTYPE_F32, set->items[i].rows, set->items[i].cols, parameter_gradient(set, i)};
+        if (matrix_find_nonfinite(&gradient) < 0) continue;
+        tensor = set->items[i].name;
+        break;
+    }
+    error_set(error, "step %lld: loss %g, gradient norm %g; the first tensor with a gradient that is no number is %s", (long long)training->state.step, loss,
+              norm, tensor);
+    return error_hint(error, "the last checkpoint is kept; lower train.learning_rate or train.max_grad_norm");
+}
+
+static bool train_step(struct training *training, double *loss, double *norm, struct error *error) {
+    const int64_t epoch = training->state.step / training->steps_per_epoch, place = training->state.step % training->steps_per_epoch;
+    if (epoch != training->order_epoch) {
+        encoded_shuffle(training->order, training->data.count, (uint64_t)training->settings->recipe->seed, epoch);
+        training->order_epoch = epoch;
+    }
+    const int64_t first = place * training->train->batch_size, count = (int64_t)training->data.count;
+    const int64_t end = first + training->train->batch_size < count ? first + training->train->batch_size : count;
+    *loss = batch_gradient(training, first, end);
+    *norm = gradient_norm(&training->decoder.parameters);
+    if (!isfinite(*loss) || !isfinite(*norm)) return diverged(training, *loss, *norm, error);
+    adamw_update(&training->optimizer, &training->decoder.parameters, schedule_rate(&training->schedule, training->state.step), *norm);
+    training->state.step++;
+    training->state.loss_sum += *loss;
+    training->state.loss_count++;
+    return true;
+}
+
+/* Mean loss and accuracy on dev. */
+static void evaluate_dev(struct training *training, double *loss, double *accuracy) {
+    const int64_t labels = training->decoder.config.labels, count = (int64_t)training->dev.count;
+    double sum = 0;
+    int64_t right = 0;
+    for (int64_t from = 0; from < count;) {
+        const int64_t to = micro_end(training, &training->dev, NULL, from, count);
+        const struct batch batch = pack(training, &training->dev, NULL, from, to);
+        decoder_classify_forward(&training->decoder, training->dev_run, &batch, 0, training->logits);
+        cross_entropy(training->losses, NULL, training->logits, training->micro_labels, batch.N, labels, 1);
+        sum += sum_losses(training, batch.N);
+        for (int64_t n = 0; n < batch.N; n++) {
+            const float *row = training->logits + n * labels;
+            int64_t best = 0;
+            for (int64_t v = 1; v < labels; v++) best = row[v] > row[best] ? v : best;
+            right += best == training->micro_labels[n];
+        }
+        from = to;
+    }
+    *loss = sum / (double)count;
+    *accuracy = (double)right / (double)count;
+}
+
+static bool log_step(struct training *training, double norm, struct error *error) {
+    struct progress_state *state = &training->state;
+    const double seconds = time_now() - training->started, mean = state->loss_sum / (double)state->loss_count;
+    char line[512];
+    snprintf(line, sizeof line,
+             "{\"step\": %lld, \"epoch\": %.6g, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, \"tokens\": %lld, \"tokens_per_second\": %.0f, "
+             "\"seconds\": %.2f}",
+             (long long)state->step, (double)state->step / (double)training->steps_per_epoch, mean, norm,
+             schedule_rate(&training->schedule, state->step - 1), (long long)state->tokens,
+             (double)(state->tokens - training->tokens_at_start) / (seconds > 0 ? seconds : 1), seconds);
+    state->loss_sum = 0;
+    state->loss_count = 0;
+    return training_log(training, line, error);
+}
+
+/* Dev loss; the best model so far becomes the run's. */
+static bool evaluate(struct training *training, struct progress *progress, struct error *error) {
+    struct progress_state *state = &training->state;
+    double loss, accuracy;
+    evaluate_dev(training, &loss, &accuracy);
+    const bool better = loss < state->best_loss;
+    state->stale = better ? 0 : state->stale + 1;
+    if (better) {
+        state->best_loss = loss;
+        state->best_step = state->step;
+        if (!training_save_model(training, error)) return false;
+    }
+    char line[256];
+    snprintf(line, sizeof line, "{\"step\": %lld, \"dev_loss\": %.9g, \"dev_acc1\": %.9g, \"best_step\": %lld, \"seconds\": %.2f}", (long long)state->step,
+             loss, accuracy, (long long)state->best_step, time_now() - training->started);
+    progress_note(progress, "dev loss %.3f acc@1 %.1f %%", loss, 100 * accuracy);
+    return training_log(training, line, error);
+}
+
+static bool save_checkpoint(const struct training *training, struct error *error) {
+    char path[4096];
+    if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin")) return error_set(error, "%s: path too long", training->settings->out);
+    return checkpoint_write(path, training->fingerprint, &training->state, &training->decoder.parameters, &training->optimizer, error);
+}
+
+static bool load_checkpoint(struct training *training, struct error *error) {
+    char path[4096];
+    if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin")) return error_set(error, "%s: path too long", training->settings->out);
+    return checkpoint_read(path, training->fingerprint, &training->state, &training->decoder.parameters, &training->optimizer, error) &&
+           training_cut_log(training, training->state.step, error);
+}
+
+static bool must_stop(const struct training *training) {
+    return stop_requested || (training->settings->stop_after > 0 && training->state.step >= training->settings->stop_after);
+}
+
+static bool run_steps(struct training *training, struct progress *progress, struct error *error) {
+    const struct recipe_train *t = training->train;
+    struct progress_state *state = &training->state;
+    while (state->step < training->steps && !(t->patience > 0 && state->stale >= t->patience)) {
+        if (must_stop(training)) {
+            if (!save_checkpoint(training, error)) return false;
+            error_set(error, "stopped after step %lld of %lld", (long long)state->step, (long long)training->steps);
+            return error_hint(error, "go on with the same command and --resume");
+        }
+        double loss, norm;
+        if (!train_step(training, &loss, &norm, error)) return false;
+        const bool last = state->step == training->steps, evaluates = last || state->step % t->eval_every == 0;
+        if ((last || state->step % t->log_every == 0) && !log_step(training, norm, error)) return false;
+        if (evaluates && !evaluate(training, progress, error)) return false;
+        /* After each evaluation too, so that the best model on disk and the checkpoint never disagree. */
+        if ((evaluates || state->step % t->save_every == 0) && !save_checkpoint(training, error)) return false;
+        progress_update(progress, (uint64_t)state->step);
+    }
+    return true;
+}
+
+static bool run(struct training *training, struct error *error) {
+    if (!training_prepare_directory(training, error)) return false;
+    if (training->settings->resume && !load_checkpoint(training, error)) return false;
+    training->started = time_now();
+    training->tokens_at_start = training->state.tokens;
+    stop_requested = 0;
+    void (*interrupt)(int) = signal(SIGINT, request_stop), (*terminate)(int) = signal(SIGTERM, request_stop);
+    struct progress progress;
+    progress_start(&progress, "training", "steps", (uint64_t)training->steps);
+    progress.done = (uint64_t)training->state.step;
+    const bool done = run_steps(training, &progress, error);
+    progress_finish(&progress);
+    signal(SIGINT, interrupt);
+    signal(SIGTERM, terminate);
+    if (done) log_info("best dev loss %.4f at step %lld; the model is in %s", training->state.best_loss, (long long)training->state.best_step, training->settings->out);
+    return done;
+}
+
+bool train_classify(const struct train_settings *settings, struct error *error) {
+    struct training training;
+    bool done = training_open(&training, settings, error);
+    if (done && settings->plan) training_print_plan(&training);
+    else if (done) done = run(&training, error);
+    training_close(&training);
+    return done;
+}

@@ -1,0 +1,59 @@
+/* What a run of training holds while it is under way; shared by the loop and by the files that prepare and record it. */
+#ifndef CASEMIX_TRAIN_TRAINING_H
+#define CASEMIX_TRAIN_TRAINING_H
+
+#include "data/dataset.h"
+#include "model/decoder.h"
+#include "tokenizer/tokenizer.h"
+#include "train/checkpoint.h"
+#include "train/encoded.h"
+#include "train/train_classify.h"
+
+struct training {
+    const struct train_settings *settings;
+    const struct recipe_train *train;
+    struct tokenizer *tokenizer;
+    const char *tokenizer_directory;
+    struct labels labels;
+    struct encoded data, dev;
+    struct decoder decoder;
+    struct lora_settings lora;
+    struct adamw optimizer;
+    struct schedule schedule;
+    struct progress_state state;
+    struct decoder_run *run;      /* forward and backward of a micro-batch */
+    struct decoder_run *dev_run;  /* inference on dev */
+    int64_t micro_tokens, micro_sequences; /* the largest micro-batch */
+    int64_t steps_per_epoch, steps;
+    uint32_t *order;              /* of the current epoch */
+    int64_t order_epoch;          /* -1: none shuffled yet */
+    int32_t *tokens, *offsets, *micro_labels; /* one micro-batch */
+    float *logits, *losses;
+    uint64_t fingerprint;
+    double started;               /* of this process */
+    int64_t tokens_at_start;
+};
+
+/* Opens data, tokenizer and model, and makes room for everything. Release with training_close, also after a failure. */
+bool training_open(struct training *training, const struct train_settings *settings, struct error *error);
+void training_close(struct training *training);
+
+/* Prints what the run will need: parameters, memory, steps. */
+void training_print_plan(const struct training *training);
+
+/* Refuses a run that cannot fit into the memory that is free. */
+bool training_check_memory(const struct training *training, struct error *error);
+
+/* The run directory: made (or, on resume, found), with the recipe, the tokenizer, config.json and casemix.json. */
+bool training_prepare_directory(const struct training *training, struct error *error);
+
+/* The model as it now stands becomes the run's: model.safetensors, or the adapter's files. */
+bool training_save_model(const struct training *training, struct error *error);
+
+/* One line of log.jsonl. */
+bool training_log(const struct training *training, const char *line, struct error *error);
+
+/* Cuts log.jsonl back to the lines up to this step. */
+bool training_cut_log(const struct training *training, int64_t step, struct error *error);
+
+#endif
