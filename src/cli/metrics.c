@@ -1,0 +1,94 @@
+/* casemix metrics: the papers' metrics from a file of logits and labels, one JSON object out. */
+#include "eval/metrics.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "base/threads.h"
+#include "cli/commands.h"
+#include "eval/logits_file.h"
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static void print_help(void) {
+    puts("usage: casemix metrics classify|two-label FILE [--threads N]\n\n"
+         "Scores logits against labels as DRG-LLaMA's published code does, and prints one JSON object:\n"
+         "acc1, acc5, acc10, f1_macro, f1_micro, auc_macro, auc_micro, labels (classes present), count (rows).\n"
+         "two-label prints each twice, with _base and _cc behind the name, and acc_drg.\n\n"
+         "  FILE         a .safetensors file with logits [N, labels] and labels [N] (two-label: 340 + 5 logits, labels "
+         "[N, 2]),\n"
+         "               or JSON lines, plain or gzip, - for standard input:\n"
+         "               {\"logits\":[0.1, 2.3, …], \"label\":1}, two-label: \"label\":[base, severity]\n"
+         "  --threads N  [all processors]\n\n"
+         "  casemix metrics classify test-logits.safetensors\n"
+         "  casemix metrics two-label predictions.jsonl");
+}
+
+static bool print_classify(struct text *out, const struct logits_table *table, struct error *error) {
+    struct metrics metrics;
+    const struct scores scores = {table->logits, table->labels[0], table->N, table->C, table->C};
+    if (!metrics_classify(&scores, &metrics, error)) return false;
+    metrics_add_json(out, &metrics, "");
+    return true;
+}
+
+static bool print_two_label(struct text *out, const struct logits_table *table, struct error *error) {
+    struct two_label_metrics metrics;
+    if (table->C != TWO_LABEL_LOGITS) {
+        return error_set(error, "%lld logits a row, expected %d: %d base DRGs and %d severities", (long long)table->C,
+                         TWO_LABEL_LOGITS, TWO_LABEL_BASES, TWO_LABEL_SEVERITIES);
+    }
+    if (!metrics_two_label(table->logits, table->labels[0], table->labels[1], table->N, &metrics, error)) return false;
+    text_add(out, "\"acc_drg\": ");
+    text_add_json_double(out, metrics.acc_drg);
+    text_add(out, ", ");
+    metrics_add_json(out, &metrics.base, "_base");
+    text_add(out, ", ");
+    metrics_add_json(out, &metrics.severity, "_cc");
+    return true;
+}
+
+static bool print_metrics(const char *path, bool two_label, struct error *error) {
+    struct logits_table table;
+    struct text out = {0};
+    if (!logits_load(&table, path, two_label ? 2 : 1, error)) return false;
+    bool done = two_label ? print_two_label(&out, &table, error) : print_classify(&out, &table, error);
+    if (!done) error_context(error, "%s", path);
+    done = done && text_ok(&out, error);
+    if (done) printf("{%s}\n", out.data);
+    text_free(&out);
+    logits_free(&table);
+    return done;
+}
+
+static bool wrong_usage(struct error *error, const char *message) {
+    error_usage(error, "%s", message);
+    return error_hint(error, "casemix metrics classify logits.jsonl");
+}
+
+bool command_metrics(int argc, char **argv, struct error *error) {
+    enum { HELP = 1, THREADS };
+    static const struct option names[] = {{"help", 0, 0, HELP}, {"threads", 1, 0, THREADS}, {0, 0, 0, 0}};
+    int64_t threads;
+    optind = 0;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
+        switch (option) {
+        case HELP:
+            print_help();
+            return true;
+        case THREADS:
+            if (!parse_int64(optarg, &threads) || threads < 1 || threads > 1024)
+                return wrong_usage(error, "--threads takes a number from 1 to 1024");
+            threads_set((int)threads);
+            break;
+        default:
+            error_usage(error, "metrics: unknown option or missing value: %s", argv[optind - 1]);
+            return error_hint(error, "casemix metrics --help");
+        }
+    }
+    if (argc - optind != 2) return wrong_usage(error, "metrics needs a kind, classify or two-label, and one file");
+    const char *kind = argv[optind];
+    if (strcmp(kind, "classify") != 0 && strcmp(kind, "two-label") != 0)
+        return wrong_usage(error, "metrics: the kind is classify or two-label");
+    return print_metrics(argv[optind + 1], strcmp(kind, "two-label") == 0, error);
+}

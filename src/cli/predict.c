@@ -1,0 +1,334 @@
+/* casemix predict: notes in, ranked DRGs out, as a table, JSON lines or CSV. */
+#include "base/csv.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/threads.h"
+#include "cli/commands.h"
+#include "cli/prediction_table.h"
+#include "drg/note.h"
+#include "model/classifier.h"
+#include "model/ranking.h"
+#include "tensor/kernels.h"
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+/* Notes that go through the model together. */
+enum { BLOCK = 64 };
+
+enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
+enum input { INPUT_GUESS, INPUT_TEXT, INPUT_CSV, INPUT_JSONL };
+
+static void print_help(void) {
+    puts("usage: casemix predict [--model RUN] [--top-k 5] [--json|--csv] [FILE…|-]\n\n"
+         "Codes discharge summaries. The hospital course is what is read; the whole note where there is none.\n\n"
+         "  FILE               .csv[.gz]: a column of notes; .jsonl[.gz]: objects with \"text\"; anything else: one note; - : standard input\n"
+         "  --model RUN        a run directory [models/tiny-classifier]\n"
+         "  --top-k K          DRGs a note [5]\n"
+         "  --json             one record a note: id, predictions, section (bytes of the note), tokens, truncated\n"
+         "  --csv              rows id, rank, drg, title, p, weight, gmlos, mdc, severity\n"
+         "  --format F         text, csv or jsonl instead of what the name says\n"
+         "  --text-column C    of a CSV [text]\n"
+         "  --id-column C      of a CSV [note_id, hadm_id or id; else the row number]\n"
+         "  --threads N        [all processors]\n\n"
+         "  casemix predict examples/notes/*.txt\n"
+         "  casemix predict --csv notes.csv > coded.csv\n"
+         "  cat note.txt | casemix predict --json -");
+}
+
+struct predict_options {
+    const char *model, *text_column, *id_column;
+    enum output output;
+    enum input input;
+    size_t top_k;
+    bool help;
+};
+
+/* Notes gathered for the next block, and what is needed to print them. */
+struct block {
+    const struct predict_options *options;
+    const struct classifier *classifier;
+    struct text text;    /* of all notes of the block, end to end */
+    struct text ids;     /* their names, each with a NUL */
+    struct {
+        size_t note, note_length, id;
+        struct span section;
+        bool whole;
+    } items[BLOCK];
+    size_t count;
+    float *logits;          /* [BLOCK, labels] */
+    struct ranked *ranked;  /* [top_k] */
+    struct table_row *rows; /* [top_k] */
+    struct text out;
+    bool printed;           /* something stands on standard output */
+    struct progress progress;
+    uint64_t done;
+};
+
+static void add_json_note(struct block *block, size_t i, int32_t tokens, bool truncated) {
+    struct text *out = &block->out;
+    text_add(out, "{\"id\": ");
+    text_add_json(out, block->ids.data + block->items[i].id, strlen(block->ids.data + block->items[i].id));
+    text_add(out, ", \"predictions\": [");
+    for (size_t k = 0; k < block->options->top_k; k++) {
+        const struct drg *drg = block->rows[k].drg;
+        text_printf(out, "%s{\"drg\": %d, \"title\": ", k == 0 ? "" : ", ", drg->code);
+        text_add_json(out, drg->title, strlen(drg->title));
+        text_add(out, ", \"p\": ");
+        text_add_json_float(out, (float)block->rows[k].p);
+        text_printf(out, ", \"weight\": %.4f, \"gmlos\": %.1f, \"mdc\": \"%s\", \"severity\": \"%s\"}", drg->weight, drg->gmlos, drg->mdc,
+                    severity_name(drg->severity));
+    }
+    text_printf(out, "], \"section\": {\"start\": %zu, \"end\": %zu}, \"tokens\": %d, \"truncated\": %s}\n", block->items[i].section.start,
+                block->items[i].section.end, tokens, truncated ? "true" : "false");
+}
+
+static void add_csv_note(struct block *block, size_t i) {
+    struct text *out = &block->out;
+    const char *id = block->ids.data + block->items[i].id;
+    if (!block->printed) text_add(out, "id,rank,drg,title,p,weight,gmlos,mdc,severity\n");
+    for (size_t k = 0; k < block->options->top_k; k++) {
+        const struct drg *drg = block->rows[k].drg;
+        text_add_csv(out, id, strlen(id));
+        text_printf(out, ",%zu,%d,", k + 1, drg->code);
+        text_add_csv(out, drg->title, strlen(drg->title));
+        text_printf(out, ",%.6f,%.4f,%.1f,%s,%s\n", block->rows[k].p, drg->weight, drg->gmlos, drg->mdc, severity_name(drg->severity));
+    }
+}
+
+static void add_note(struct block *block, size_t i, int32_t tokens, bool truncated) {
+    const struct classifier *classifier = block->classifier;
+    const size_t labels = classifier->card.labels.count, k = block->options->top_k;
+    float *p = block->logits + i * labels;
+    softmax_rows(p, p, 1, (int64_t)labels);
+    ranking_top(p, labels, block->ranked, k);
+    for (size_t r = 0; r < k; r++) {
+        const int code = classifier->card.labels.codes[block->ranked[r].label];
+        block->rows[r] = (struct table_row){catalog_find(classifier->catalog, code), (double)block->ranked[r].p};
+    }
+    if (block->options->output == OUTPUT_JSON) {
+        add_json_note(block, i, tokens, truncated);
+    } else if (block->options->output == OUTPUT_CSV) {
+        add_csv_note(block, i);
+    } else {
+        if (block->printed) text_add_char(&block->out, '\n');
+        table_add_note(&block->out, block->ids.data + block->items[i].id, tokens, truncated, block->items[i].whole, block->rows, k);
+    }
+    block->printed = true;
+}
+
+/* Runs the gathered notes through the model and prints them. */
+static bool flush_block(struct block *block, struct error *error) {
+    struct note notes[BLOCK];
+    int32_t tokens[BLOCK];
+    bool truncated[BLOCK];
+    if (block->count == 0) return true;
+    for (size_t i = 0; i < block->count; i++) {
+        const struct span section = block->items[i].section;
+        notes[i] = (struct note){block->text.data + block->items[i].note + section.start, section.end - section.start};
+    }
+    if (!classifier_logits(block->classifier, notes, block->count, 0, block->logits, tokens, truncated, NULL, NULL, error)) return false;
+    for (size_t i = 0; i < block->count; i++) add_note(block, i, tokens[i], truncated[i]);
+    if (!text_ok(&block->out, error)) return false;
+    if (fwrite(block->out.data, 1, block->out.length, stdout) != block->out.length) return error_system(error, "standard output");
+    block->done += block->count;
+    progress_update(&block->progress, block->done);
+    block->count = 0;
+    text_clear(&block->out);
+    text_clear(&block->text);
+    text_clear(&block->ids);
+    return true;
+}
+
+/* Takes one note; `id` names it. A note that cannot be read ends the run, after those before it have been printed. */
+static bool take_note(struct block *block, const char *id, const char *note, size_t length, struct error *error) {
+    if (!note_check(id, note, length, error)) {
+        struct error earlier = {0};
+        flush_block(block, &earlier);
+        return false;
+    }
+    const size_t i = block->count;
+    block->items[i].note = block->text.length;
+    block->items[i].note_length = length;
+    block->items[i].id = block->ids.length;
+    block->items[i].whole = !note_hospital_course(note, length, &block->items[i].section);
+    text_append(&block->text, note, length);
+    text_append(&block->ids, id, strlen(id) + 1);
+    if (!text_ok(&block->text, error) || !text_ok(&block->ids, error)) return false;
+    block->count++;
+    return block->count < BLOCK || flush_block(block, error);
+}
+
+static bool read_text(struct block *block, const char *path, struct error *error) {
+    struct text note = {0};
+    const bool done = file_read(&note, path, (size_t)64 << 20, error) &&
+                      take_note(block, strcmp(path, "-") == 0 ? "standard input" : path, note.data == NULL ? "" : note.data, note.length, error);
+    text_free(&note);
+    return done;
+}
+
+static bool find_columns(const struct predict_options *options, const struct csv_reader *reader, int *text, int *id, struct error *error) {
+    static const char *const usual[] = {"note_id", "hadm_id", "id"};
+    *id = -1;
+    if (!csv_require(reader, options->text_column, text, error)) return error_hint(error, "name the column of the notes with --text-column");
+    if (options->id_column != NULL) return csv_require(reader, options->id_column, id, error);
+    for (size_t i = 0; i < 3 && *id < 0; i++) *id = csv_column(reader, usual[i]);
+    return true;
+}
+
+static bool read_csv(struct block *block, const char *path, struct error *error) {
+    struct csv_reader *reader;
+    if (!csv_open(&reader, path, error)) return false;
+    int text_column, id_column;
+    bool done = find_columns(block->options, reader, &text_column, &id_column, error), more = true;
+    for (uint64_t row = 1; done && more; row++) {
+        done = csv_next(reader, &more, error);
+        if (!done) {
+            struct error earlier = {0};
+            flush_block(block, &earlier);
+        }
+        if (!done || !more) break;
+        char number[32];
+        size_t length;
+        snprintf(number, sizeof number, "%llu", (unsigned long long)row);
+        const char *note = csv_field(reader, text_column, &length), *id = id_column < 0 ? number : csv_field(reader, id_column, NULL);
+        done = take_note(block, *id == '\0' ? number : id, note, length, error);
+        if (!done) error_context(error, "%s, line %llu", path, (unsigned long long)csv_line(reader));
+    }
+    csv_close(reader);
+    return done;
+}
+
+static bool read_json_line(void *context, uint64_t line, const json_node *root, struct error *error) {
+    static const char *const usual[] = {"id", "note_id", "hadm_id"};
+    struct block *block = context;
+    const char *text = NULL;
+    char id[256];
+    snprintf(id, sizeof id, "%llu", (unsigned long long)line);
+    for (size_t i = 0; i < 3; i++) {
+        const json_node *member = json_member(root, usual[i]);
+        int64_t number;
+        if (json_string(member) != NULL) snprintf(id, sizeof id, "%s", json_string(member));
+        else if (json_integer(member, &number)) snprintf(id, sizeof id, "%lld", (long long)number);
+        else continue;
+        break;
+    }
+    return json_get_string(root, "text", true, &text, error) && take_note(block, id, text, strlen(text), error);
+}
+
+static bool ends_with(const char *path, const char *ending) {
+    const size_t length = strlen(path), size = strlen(ending);
+    return length > size && strcasecmp(path + length - size, ending) == 0;
+}
+
+static bool read_file(struct block *block, const char *path, struct error *error) {
+    enum input input = block->options->input;
+    if (input == INPUT_GUESS) {
+        input = INPUT_TEXT;
+        if (ends_with(path, ".csv") || ends_with(path, ".csv.gz")) input = INPUT_CSV;
+        if (ends_with(path, ".jsonl") || ends_with(path, ".jsonl.gz") || ends_with(path, ".ndjson")) input = INPUT_JSONL;
+    }
+    if (input == INPUT_CSV) return read_csv(block, path, error);
+    if (input == INPUT_TEXT) return read_text(block, path, error);
+    if (json_lines(path, read_json_line, block, error)) return true;
+    struct error earlier = {0};
+    flush_block(block, &earlier);
+    return false;
+}
+
+static bool run(const struct predict_options *options, const struct classifier *classifier, char **paths, int count, struct error *error) {
+    const size_t labels = classifier->card.labels.count;
+    struct block *block = memory_zero(1, sizeof *block);
+    if (block == NULL) return memory_error(error, sizeof *block, "a block of notes");
+    block->options = options;
+    block->classifier = classifier;
+    block->logits = memory_alloc(BLOCK, labels * sizeof(float));
+    block->ranked = memory_alloc(options->top_k, sizeof *block->ranked);
+    block->rows = memory_alloc(options->top_k, sizeof *block->rows);
+    bool done = (block->logits != NULL && block->ranked != NULL && block->rows != NULL) || memory_error(error, BLOCK * labels * sizeof(float), "a block");
+    progress_start(&block->progress, "coding", "notes", 0);
+    for (int i = 0; done && i < count; i++) done = read_file(block, paths[i], error);
+    done = done && flush_block(block, error);
+    progress_finish(&block->progress);
+    text_free(&block->text);
+    text_free(&block->ids);
+    text_free(&block->out);
+    memory_free(block->logits);
+    memory_free(block->ranked);
+    memory_free(block->rows);
+    memory_free(block);
+    return done;
+}
+
+static bool read_options(int argc, char **argv, struct predict_options *options, struct error *error) {
+    enum { MODEL = 1, TOP_K, JSON, CSV, FORMAT, TEXT_COLUMN, ID_COLUMN, THREADS, HELP };
+    static const struct option names[] = {{"model", 1, 0, MODEL}, {"top-k", 1, 0, TOP_K}, {"json", 0, 0, JSON}, {"csv", 0, 0, CSV}, {"format", 1, 0, FORMAT},
+                                          {"text-column", 1, 0, TEXT_COLUMN}, {"id-column", 1, 0, ID_COLUMN}, {"threads", 1, 0, THREADS},
+                                          {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    static const char *const formats[] = {[INPUT_TEXT] = "text", [INPUT_CSV] = "csv", [INPUT_JSONL] = "jsonl"};
+    int64_t number;
+    optind = 0;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
+        switch (option) {
+        case MODEL: options->model = optarg; break;
+        case TOP_K:
+            if (!parse_int64(optarg, &number) || number < 1 || number > 1000) return error_usage(error, "--top-k takes a whole number from 1, not \"%s\"", optarg);
+            options->top_k = (size_t)number;
+            break;
+        case JSON: options->output = OUTPUT_JSON; break;
+        case CSV: options->output = OUTPUT_CSV; break;
+        case FORMAT:
+            for (int f = INPUT_TEXT; f <= INPUT_JSONL; f++) {
+                if (strcmp(formats[f], optarg) == 0) options->input = (enum input)f;
+            }
+            if (options->input == INPUT_GUESS) return error_usage(error, "--format takes text, csv or jsonl, not \"%s\"", optarg);
+            break;
+        case TEXT_COLUMN: options->text_column = optarg; break;
+        case ID_COLUMN: options->id_column = optarg; break;
+        case THREADS:
+            if (!parse_int64(optarg, &number) || number < 1 || number > 1024) return error_usage(error, "--threads takes 1 to 1024, not \"%s\"", optarg);
+            threads_set((int)number);
+            break;
+        case HELP: options->help = true; return true;
+        default: error_usage(error, "predict: unknown option or missing value: %s", argv[optind - 1]); return error_hint(error, "casemix predict --help");
+        }
+    }
+    return true;
+}
+
+/* The shipped model, under the current directory or beside the program. */
+static const char *shipped_model(char *path, size_t capacity) {
+    static const char name[] = "models/tiny-classifier";
+    char program[4096];
+    if (path_is_directory(name)) return name;
+    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0) return name;
+    program[length] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash != NULL) *slash = '\0';
+    return path_join(path, capacity, program, "../models/tiny-classifier") && path_is_directory(path) ? path : name;
+}
+
+bool command_predict(int argc, char **argv, struct error *error) {
+    struct predict_options options = {.top_k = 5, .text_column = "text"};
+    char path[4096], *standard_input = "-";
+    if (!read_options(argc, argv, &options, error)) return false;
+    if (options.help) {
+        print_help();
+        return true;
+    }
+    struct classifier classifier;
+    if (!classifier_open(&classifier, options.model != NULL ? options.model : shipped_model(path, sizeof path), error)) return false;
+    if (options.top_k > classifier.card.labels.count) options.top_k = classifier.card.labels.count;
+    const bool files = optind < argc;
+    const bool done = run(&options, &classifier, files ? argv + optind : &standard_input, files ? argc - optind : 1, error);
+    classifier_close(&classifier);
+    return done;
+}
