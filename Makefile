@@ -23,7 +23,7 @@ comma := ,
 SANITIZE := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 PACKAGED := zlib libcjson libcyaml libpcre2-8 libutf8proc
 CFLAGS += -std=c17 -D_GNU_SOURCE $(OPTIMISE) $(MACHINE) $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror) \
-	$(SANITIZE) -fopenmp -MMD -MP -Iinclude -Isrc $(shell pkg-config --cflags $(PACKAGED) 2>/dev/null)
+	$(SANITIZE) -fopenmp -MMD -MP -Iinclude -Isrc -Itests $(shell pkg-config --cflags $(PACKAGED) 2>/dev/null)
 LDLIBS += $(shell pkg-config --libs $(PACKAGED) 2>/dev/null) -lcsv -ldnnl -lm
 LDFLAGS += $(SANITIZE) -fopenmp
 
@@ -46,7 +46,7 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 
-$(B)/test_%: $(B)/tests/test_%.o $(library)
+$(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(B)/oracle: $(B)/tests/oracle.o $(library)

@@ -44,8 +44,8 @@ static double pairwise_sum(const double *x, int64_t count) {
     return sum;
 }
 
-/* The published softmax subtracts no maximum; here it is subtracted where exp would leave the range of doubles. Fills p
- * with exp(logit - shift). */
+/* The published softmax subtracts no maximum, and that shows: rows whose logits differ by a constant would tie in AUC
+ * if it did. So it is subtracted only where exp would leave the range of doubles. Fills p with exp(logit - shift). */
 static struct normaliser normalise(double *p, const double *logits, int64_t C) {
     double largest = logits[0];
     for (int64_t c = 1; c < C; c++) largest = fmax(largest, logits[c]);
@@ -151,8 +151,8 @@ struct positives {
     double *all;      /* [N] */
     double *by_class; /* [N] class c at starts[c] … starts[c+1]-1 */
     int64_t *starts;  /* [C + 1] */
-    uint64_t *
-        defeats; /* [C] twice the pairs (positive, negative) of the class with the positive ahead, a tie counting one */
+    uint64_t
+        *wins; /* [C] twice the pairs (positive, negative) of the class with the positive ahead, a tie counting one */
 };
 
 static int compare_doubles(const void *a, const void *b) {
@@ -171,10 +171,10 @@ static bool collect_positives(struct positives *positives, const struct scores *
     positives->all = arena_alloc(arena, N, sizeof(double));
     positives->by_class = arena_alloc(arena, N, sizeof(double));
     positives->starts = arena_zero(arena, C + 1, sizeof *positives->starts);
-    positives->defeats = arena_zero(arena, C, sizeof *positives->defeats);
+    positives->wins = arena_zero(arena, C, sizeof *positives->wins);
     int64_t *filled = arena_zero(arena, C, sizeof *filled);
-    if (positives->all == NULL || positives->by_class == NULL || positives->starts == NULL ||
-        positives->defeats == NULL || filled == NULL) {
+    if (positives->all == NULL || positives->by_class == NULL || positives->starts == NULL || positives->wins == NULL ||
+        filled == NULL) {
         return memory_error(error, (N + C) * 16, "the AUC");
     }
     for (size_t c = 0; c < C; c++) positives->starts[c + 1] = positives->starts[c] + tally->actual[c];
@@ -203,7 +203,7 @@ static int64_t count_below(const double *sorted, int64_t count, double p, bool e
 }
 
 /* Twice the number of sorted[count] above p, plus those equal to it. */
-static uint64_t count_defeats(const double *sorted, int64_t count, double p) {
+static uint64_t count_wins(const double *sorted, int64_t count, double p) {
     const int64_t below = count_below(sorted, count, p, false);
     const bool tied = below < count && sorted[below] <= p;
     const int64_t upto = tied ? below + count_below(sorted + below, count - below, p, true) : below;
@@ -217,27 +217,27 @@ static void auc_over_classes(const struct scores *scores, const struct tally *ta
                              struct metrics *metrics) {
     enum { BLOCK = 32 };
     const int64_t N = scores->N, C = scores->C;
-    uint64_t defeats = 0;
-#pragma omp parallel for reduction(+ : defeats) schedule(dynamic)
+    uint64_t wins = 0;
+#pragma omp parallel for reduction(+ : wins) schedule(dynamic)
     for (int64_t first = 0; first < C; first += BLOCK) {
         const int64_t end = first + BLOCK < C ? first + BLOCK : C;
         for (int64_t r = 0; r < N; r++) {
             for (int64_t c = first; c < end; c++) {
                 if (scores->labels[r] == c) continue;
                 const double p = probability(scores, tally, r, c);
-                defeats += count_defeats(positives->all, N, p);
+                wins += count_wins(positives->all, N, p);
                 if (tally->actual[c] == 0) continue;
-                positives->defeats[c] += count_defeats(positives->by_class + positives->starts[c], tally->actual[c], p);
+                positives->wins[c] += count_wins(positives->by_class + positives->starts[c], tally->actual[c], p);
             }
         }
     }
     double sum = 0;
     for (int64_t c = 0; c < C; c++) {
         const int64_t actual = tally->actual[c];
-        if (actual > 0) sum += 0.5 * (double)positives->defeats[c] / ((double)actual * (double)(N - actual));
+        if (actual > 0) sum += 0.5 * (double)positives->wins[c] / ((double)actual * (double)(N - actual));
     }
     metrics->auc_macro = sum / (double)metrics->labels;
-    metrics->auc_micro = 0.5 * (double)defeats / ((double)N * ((double)N * (double)(C - 1)));
+    metrics->auc_micro = 0.5 * (double)wins / ((double)N * ((double)N * (double)(C - 1)));
 }
 
 bool metrics_classify(const struct scores *scores, struct metrics *metrics, struct error *error) {

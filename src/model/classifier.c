@@ -95,7 +95,7 @@ static bool encode_notes(const struct classifier *classifier, const struct note 
     encoded->starts = memory_alloc(count + 1, sizeof *encoded->starts);
     if (encoded->starts == NULL) return memory_error(error, (count + 1) * sizeof *encoded->starts, "the tokens of a batch");
     for (size_t i = 0; i < count; i++) {
-        bool cut;
+        bool cut = false;
         encoded->starts[i] = encoded->tokens.count;
         if (!classifier_encode(classifier, notes[i].text, notes[i].length, &encoded->tokens, &cut, error)) return false;
         if (token_counts != NULL) token_counts[i] = (int32_t)(encoded->tokens.count - encoded->starts[i]);
