@@ -19,12 +19,12 @@
 
 #include <cmocka.h>
 
-/* A file from a header and a number of zero bytes of data. */
+/* A file from a header, filled up with blanks to a multiple of 8, and a number of zero bytes of data. */
 static const char *write_file(const char *name, const char *header, size_t data) {
     struct text bytes = {0};
-    const size_t length = strlen(header);
+    const size_t length = (strlen(header) + 7) / 8 * 8;
     for (int i = 0; i < 8; i++) text_add_char(&bytes, (char)(length >> (8 * i) & 255));
-    text_add(&bytes, header);
+    text_printf(&bytes, "%-*s", (int)length, header);
     for (size_t i = 0; i < data; i++) text_add_char(&bytes, '\0');
     const char *path = folder_write(name, bytes.data, bytes.length);
     text_free(&bytes);

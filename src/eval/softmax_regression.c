@@ -95,7 +95,7 @@ static bool list_occurrences(struct workspace *work, const struct sparse_rows *r
 }
 
 static void update_feature(struct softmax_regression *model, const struct workspace *work, size_t group,
-                           float *gradient, float rate, float decay) {
+                           float *gradient, float rate) {
     const size_t C = (size_t)model->C, first = work->groups[group], end = work->groups[group + 1];
     const size_t feature = (size_t)work->occurrences[first].feature;
     float *weights = model->weights + feature * C, *squares = model->squares + feature * C;
@@ -105,14 +105,13 @@ static void update_feature(struct softmax_regression *model, const struct worksp
         for (size_t c = 0; c < C; c++) gradient[c] += value * errors[c];
     }
     for (size_t c = 0; c < C; c++) {
-        const float g = gradient[c] + decay * weights[c];
-        squares[c] += g * g;
-        weights[c] -= rate * g / (sqrtf(squares[c]) + 1e-6f);
+        squares[c] += gradient[c] * gradient[c];
+        weights[c] -= rate * gradient[c] / (sqrtf(squares[c]) + 1e-6f);
     }
 }
 
 static void update(struct softmax_regression *model, const struct sparse_rows *rows, const int32_t *labels,
-                   const uint32_t *batch, size_t count, struct workspace *work, double rate, double decay) {
+                   const uint32_t *batch, size_t count, struct workspace *work, double rate) {
     const size_t C = (size_t)model->C;
 #pragma omp parallel
     {
@@ -124,7 +123,7 @@ static void update(struct softmax_regression *model, const struct sparse_rows *r
         }
 #pragma omp for schedule(dynamic, 32)
         for (size_t group = 0; group < work->group_count; group++)
-            update_feature(model, work, group, gradient, (float)rate, (float)decay);
+            update_feature(model, work, group, gradient, (float)rate);
     }
 }
 
@@ -145,7 +144,7 @@ static void workspace_close(struct workspace *work) {
 }
 
 bool softmax_regression_epoch(struct softmax_regression *model, const struct sparse_rows *rows, const int32_t *labels,
-                              double rate, double decay, uint64_t seed, struct error *error) {
+                              double rate, uint64_t seed, struct error *error) {
     struct workspace work;
     struct rng rng;
     bool done = workspace_open(&work, rows->count, (size_t)model->C, error);
@@ -157,7 +156,7 @@ bool softmax_regression_epoch(struct softmax_regression *model, const struct spa
     for (size_t first = 0; done && first < rows->count; first += BATCH) {
         const size_t count = rows->count - first < BATCH ? rows->count - first : BATCH;
         done = list_occurrences(&work, rows, work.order + first, count, model->features, error);
-        if (done) update(model, rows, labels, work.order + first, count, &work, rate, decay);
+        if (done) update(model, rows, labels, work.order + first, count, &work, rate);
     }
     workspace_close(&work);
     return done;

@@ -74,7 +74,7 @@ static bool read_offsets(const json_node *entry, uint64_t bytes, uint64_t availa
 static bool add_tensor(struct safetensors *set, const char *file, const json_node *entry, const uint8_t *data, uint64_t available,
                        struct error *error) {
     struct stored_tensor tensor = {.file = file};
-    uint64_t bytes, begin;
+    uint64_t bytes = 0, begin = 0;
     if (strlen(json_name(entry)) > NAME_LIMIT) return error_set(error, "a tensor name is over %d bytes", NAME_LIMIT);
     if (!read_shape(&tensor, entry, &bytes, error) || !read_offsets(entry, bytes, available, &begin, error)) {
         return error_context(error, "tensor %s", json_name(entry));
