@@ -46,7 +46,7 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 
-$(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(library)
+$(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(B)/tests/command.o $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(B)/oracle: $(B)/tests/oracle.o $(library)

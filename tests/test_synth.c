@@ -1,0 +1,195 @@
+/* The synthetic cohort: labels follow from the codes, notes give nothing away, and the same seed gives the same bytes. */
+#include "base/csv.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "base/threads.h"
+#include "data/dataset.h"
+#include "data/synth_knowledge.h"
+#include "data/synth_note.h"
+#include "data/synth_stay.h"
+#include "data/synth_write.h"
+#include "folder.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct knowledge knowledge;
+
+static int load(void **state) {
+    struct error error = {0};
+    return folder_make(state) != 0 || !knowledge_load(&knowledge, "data/synth", &error);
+}
+
+static int unload(void **state) {
+    knowledge_free(&knowledge);
+    return folder_remove(state);
+}
+
+static const char *write_cohort(const char *name, int64_t stays, uint64_t seed) {
+    static char paths[4][1024];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s", folder_path(name));
+    const struct synth_settings settings = {.stays = stays, .seed = seed, .temper = 0.7, .words = 120, .split = {80, 10, 10}, .out = path};
+    struct error error = {0};
+    if (!synth_write(&knowledge, &settings, &error)) fail_msg("%s", error.message);
+    return path;
+}
+
+static const char *inside(const char *directory, const char *file) {
+    static char paths[8][1200];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", directory, file);
+    return path;
+}
+
+static void every_label_follows_from_the_codes(void **state) {
+    (void)state;
+    double *cumulative = malloc(knowledge.profile_count * sizeof *cumulative), sum = 0;
+    assert_non_null(cumulative);
+    for (size_t i = 0; i < knowledge.profile_count; i++) cumulative[i] = sum += 1;
+    struct rng rng;
+    size_t wrong = 0;
+    enum { STAYS = 5000 };
+    rng_seed(&rng, 11);
+    for (int i = 0; i < STAYS; i++) {
+        struct synthetic_stay stay = {.female = rng_below(&rng, 2), .age = 60};
+        synthetic_stay_draw(&stay, &knowledge, cumulative, &rng);
+        wrong += !severity_admits(knowledge.profiles[stay.profile].drg->severity, synthetic_stay_level(&knowledge, &stay));
+    }
+    if (wrong > 0) fail_msg("%zu of %d stays have a severity that their codes do not give", wrong, (int)STAYS);
+    free(cumulative);
+}
+
+/* No word of the note looks like a code: a letter, two digits, and perhaps more with or without a point; three digits after "DRG". */
+static bool holds_code(const char *text) {
+    for (const char *at = text; *at != '\0'; at++) {
+        const bool start = at == text || strchr(" \n\t(,;:.\"", at[-1]) != NULL;
+        if (!start || at[0] < 'A' || at[0] > 'Z') continue;
+        if (at[1] >= '0' && at[1] <= '9' && at[2] >= '0' && at[2] <= '9' && at[3] == '.' && at[4] >= '0' && at[4] <= '9') return true;
+    }
+    return strstr(text, "DRG") != NULL || strstr(text, "ICD-") != NULL;
+}
+
+static void no_note_holds_a_title_or_a_code(void **state) {
+    (void)state;
+    const char *cohort = write_cohort("leak", 3000, 5);
+    struct csv_reader *reader;
+    struct error error = {0};
+    bool more = true;
+    int column;
+    size_t notes = 0;
+    assert_true(csv_open(&reader, inside(cohort, "discharge.csv.gz"), &error));
+    assert_true(csv_require(reader, "text", &column, &error));
+    while (csv_next(reader, &more, &error) && more) {
+        size_t length;
+        const char *text = csv_field(reader, column, &length);
+        const char *title = knowledge_leak(text, length);
+        if (title != NULL) fail_msg("a note holds the title %s", title);
+        assert_false(holds_code(text));
+        notes++;
+    }
+    csv_close(reader);
+    assert_int_equal(notes, 3000);
+}
+
+static void same_seed_same_bytes_whatever_the_threads(void **state) {
+    (void)state;
+    static const char *const files[] = {"discharge.csv.gz", "drgcodes.csv.gz", "diagnoses_icd.csv.gz", "procedures_icd.csv.gz",
+                                        "train.jsonl", "dev.jsonl", "test.jsonl", "labels.tsv"};
+    const int threads = threads_count();
+    const char *a = write_cohort("a", 700, 3);
+    threads_set(threads == 1 ? 2 : 1);
+    const char *b = write_cohort("b", 700, 3);
+    threads_set(threads);
+    const char *c = write_cohort("c", 700, 4);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        if (!files_equal(inside(a, files[i]), inside(b, files[i]))) fail_msg("%s differs", files[i]);
+    }
+    assert_false(files_equal(inside(a, "train.jsonl"), inside(c, "train.jsonl")));
+}
+
+static int compare_strings(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static void no_patient_stands_on_two_sides(void **state) {
+    (void)state;
+    static const char *const names[] = {"train.jsonl", "dev.jsonl", "test.jsonl"};
+    const char *cohort = write_cohort("split", 2000, 9);
+    struct dataset sets[3] = {{0}, {0}, {0}};
+    struct labels labels;
+    struct error error = {0};
+    size_t stays = 0;
+    assert_true(labels_load(&labels, inside(cohort, "labels.tsv"), &error));
+    for (int s = 0; s < 3; s++) {
+        assert_true(dataset_load(&sets[s], inside(cohort, names[s]), &error));
+        stays += sets[s].count;
+        for (size_t i = 0; i < sets[s].count; i++) assert_true(labels_find(&labels, sets[s].stays[i].drg) >= 0);
+    }
+    assert_int_equal(stays, 2000);
+    for (int s = 0; s < 3; s++) {
+        const char **patients = malloc(sets[s].count * sizeof *patients);
+        assert_non_null(patients);
+        for (size_t i = 0; i < sets[s].count; i++) patients[i] = sets[s].stays[i].subject_id;
+        qsort(patients, sets[s].count, sizeof *patients, compare_strings);
+        for (int other = s + 1; other < 3; other++) {
+            for (size_t i = 0; i < sets[other].count; i++) {
+                const char *patient = sets[other].stays[i].subject_id;
+                assert_null(bsearch(&patient, patients, sets[s].count, sizeof *patients, compare_strings));
+            }
+        }
+        free(patients);
+    }
+    for (int s = 0; s < 3; s++) dataset_free(&sets[s]);
+    labels_free(&labels);
+}
+
+static void damaged_datasets_are_refused_by_line(void **state) {
+    (void)state;
+    static const struct {
+        const char *content, *part;
+    } cases[] = {{"{\"text\":\"a\",\"drg\":470}\n{\"text\":", "line 2"}, {"{\"drg\":470}\n", "text"},         {"{\"text\":5}\n", "text"},
+                 {"{\"text\":\"a\",\"drg\":1000}\n", "drg"},              {"[]\n", "not a JSON object"},        {"{\"text\":\"a\",\"drg\":4.5}\n", "drg"},
+                 {"{\"text\":\"a\",\"hadm_id\":[]}\n", "hadm_id"},        {"{\"text\":\"\xff\"}\n", "UTF-8"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct dataset dataset = {0};
+        struct error error = {0};
+        assert_false(dataset_load(&dataset, folder_write_text("bad.jsonl", cases[i].content), &error));
+        if (strstr(error.message, cases[i].part) == NULL) fail_msg("\"%s\" does not say \"%s\"", error.message, cases[i].part);
+        dataset_free(&dataset);
+    }
+    struct labels labels = {0};
+    struct error error = {0};
+    assert_false(labels_load(&labels, folder_write_text("l.tsv", "label\tdrg\n0\t1\n"), &error));
+    assert_false(labels_load(&labels, folder_write_text("l.tsv", "# grouper v43\nlabel\tdrg\n0\t5\n1\t4\n"), &error));
+    assert_false(labels_load(&labels, folder_write_text("l.tsv", "# grouper v12\nlabel\tdrg\n0\t5\n"), &error));
+}
+
+static void a_folder_in_use_is_left_alone(void **state) {
+    (void)state;
+    struct error error = {0};
+    const char *cohort = write_cohort("used", 50, 1);
+    const struct synth_settings settings = {.stays = 50, .seed = 2, .temper = 1, .words = 120, .split = {80, 10, 10}, .out = cohort};
+    assert_false(synth_write(&knowledge, &settings, &error));
+    assert_non_null(strstr(error.message, "not empty"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_label_follows_from_the_codes),
+        cmocka_unit_test(no_note_holds_a_title_or_a_code),
+        cmocka_unit_test(same_seed_same_bytes_whatever_the_threads),
+        cmocka_unit_test(no_patient_stands_on_two_sides),
+        cmocka_unit_test(damaged_datasets_are_refused_by_line),
+        cmocka_unit_test(a_folder_in_use_is_left_alone),
+    };
+    return cmocka_run_group_tests(tests, load, unload);
+}
