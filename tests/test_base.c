@@ -100,7 +100,7 @@ static void numbers_read_back_to_the_same_bits(void **state) {
         text_free(&b);
     }
     struct text nan = {0};
-    text_add_json_double(&nan, NAN);
+    text_add_json_double(&nan, (double)NAN);
     assert_string_equal(nan.data, "null");
     text_free(&nan);
 }

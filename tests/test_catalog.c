@@ -90,7 +90,7 @@ static void resolutions_equal_the_published_rule(void **state) {
     assert_true(tsv_require(&table, path, "base_label", &base, &error) && tsv_require(&table, path, "pred_cc", &predicted, &error) &&
                 tsv_require(&table, path, "drg_34_code", &code, &error));
     for (size_t row = 0; row < table.rows; row++) {
-        int64_t b, p, c;
+        int64_t b = 0, p = 0, c = 0;
         assert_true(parse_int64(tsv_cell(&table, row, base), &b) && parse_int64(tsv_cell(&table, row, predicted), &p) &&
                     parse_int64(tsv_cell(&table, row, code), &c));
         assert_int_equal(catalog_resolve(catalog_get(GROUPER_V34), (int)b, (int)p)->code, c);

@@ -61,7 +61,7 @@ bool evaluation_put(struct evaluation *evaluation, size_t first, size_t count, c
     /* So far below the least logit that its probability vanishes beside it. */
     const double margin = 100;
     for (size_t i = 0; i < count; i++) {
-        double *row = evaluation->logits + (first + i) * evaluation->C, least = INFINITY;
+        double *row = evaluation->logits + (first + i) * evaluation->C, least = (double)INFINITY;
         for (size_t c = 0; c < evaluation->known; c++) {
             row[c] = logits[i * evaluation->known + c];
             if (!isfinite(row[c])) {

@@ -142,7 +142,7 @@ static bool open_buffers(struct training *training, struct error *error) {
 bool training_open(struct training *training, const struct train_settings *settings, struct error *error) {
     const struct recipe_train *t = settings->recipe->train;
     *training = (struct training){.settings = settings, .train = t, .order_epoch = -1, .started = time_now()};
-    training->state = (struct progress_state){.best_step = -1, .best_loss = INFINITY};
+    training->state = (struct progress_state){.best_step = -1, .best_loss = (double)INFINITY};
     if (!open_tokenizer(training, error) || !open_data(training, error) || !open_model(training, error) || !plan_steps(training, error)) return false;
     if (!training_check_memory(training, error)) return false;
     if (settings->plan) return true;
