@@ -67,7 +67,7 @@ static void take_record(int end, void *context) {
 static void drop_batch(struct csv_reader *reader) {
     const size_t kept = reader->field_count - reader->record_start;
     const size_t from = kept > 0 ? reader->fields[reader->record_start].start : reader->bytes.length;
-    memmove(reader->fields, reader->fields + reader->record_start, kept * sizeof *reader->fields);
+    if (kept > 0) memmove(reader->fields, reader->fields + reader->record_start, kept * sizeof *reader->fields);
     for (size_t i = 0; i < kept; i++) reader->fields[i].start -= from;
     if (reader->bytes.length > 0) memmove(reader->bytes.data, reader->bytes.data + from, reader->bytes.length - from);
     reader->bytes.length -= from;
