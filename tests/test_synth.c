@@ -38,7 +38,7 @@ static const char *write_cohort(const char *name, int64_t stays, uint64_t seed) 
     static int next;
     char *path = paths[next++ % 4];
     snprintf(path, sizeof paths[0], "%s", folder_path(name));
-    const struct synth_settings settings = {.stays = stays, .seed = seed, .temper = 0.7, .words = 120, .split = {80, 10, 10}, .out = path};
+    const struct synth_settings settings = {.stays = stays, .seed = seed, .temper = 0.7, .style = {.words = 150, .misspells = 0.003}, .split = {80, 10, 10}, .out = path};
     struct error error = {0};
     if (!synth_write(&knowledge, &settings, &error)) fail_msg("%s", error.message);
     return path;
@@ -177,7 +177,7 @@ static void a_folder_in_use_is_left_alone(void **state) {
     (void)state;
     struct error error = {0};
     const char *cohort = write_cohort("used", 50, 1);
-    const struct synth_settings settings = {.stays = 50, .seed = 2, .temper = 1, .words = 120, .split = {80, 10, 10}, .out = cohort};
+    const struct synth_settings settings = {.stays = 50, .seed = 2, .temper = 1, .style = {.words = 150, .misspells = 0.003}, .split = {80, 10, 10}, .out = cohort};
     assert_false(synth_write(&knowledge, &settings, &error));
     assert_non_null(strstr(error.message, "not empty"));
 }

@@ -84,7 +84,7 @@ static bool read_options(int argc, char **argv, struct synth_options *options, s
             break;
         case WORDS:
             if (!read_integer("words", optarg, 40, 1000, &number, error)) return false;
-            settings->words = (int)number;
+            settings->style.words = (int)number;
             break;
         case SPLIT:
             if (!read_split(optarg, settings->split, error)) return false;
@@ -110,7 +110,7 @@ static bool read_options(int argc, char **argv, struct synth_options *options, s
 }
 
 bool command_synth(int argc, char **argv, struct error *error) {
-    struct synth_options options = {.settings = {.seed = 1, .temper = 0.7, .words = 120, .split = {80, 10, 10}}};
+    struct synth_options options = {.settings = {.seed = 1, .temper = 1, .style = {.words = 150, .misspells = 0.003}, .split = {80, 10, 10}}};
     if (!read_options(argc, argv, &options, error)) return false;
     if (options.help) {
         print_help();

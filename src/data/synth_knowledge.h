@@ -21,12 +21,16 @@ struct phrases {
     size_t count;
 };
 
+/* What goes with a condition outside of the hospital course. */
+enum finding_kind { FINDING_SYMPTOM, FINDING_LAB, FINDING_MED, FINDING_EXAM, FINDING_IMAGING, FINDINGS };
+
 struct diagnosis {
     const char *code;
     enum cc_level level;
     int group;                /* CC exclusion group; 0: none */
     enum condition_kind kind; /* how it stands in a note; silent: external causes and such, written to the codes only */
     struct phrases wordings, clauses;
+    struct phrases findings[FINDINGS];
 };
 
 struct procedure {
@@ -59,14 +63,22 @@ struct drg_profile {
 };
 
 enum template_slot {
-    SLOT_OPENING, SLOT_OPENING_LATE, SLOT_PRINCIPAL_LATE, SLOT_CLAUSE, SLOT_CARE, SLOT_PROCEDURE, SLOT_PROCEDURE_MINOR, SLOT_PROCEDURE_PAST,
-    SLOT_ACTIVE, SLOT_ACTIVE_BARE, SLOT_CHRONIC, SLOT_NEGATED, SLOT_HISTORICAL, SLOT_FAMILY, SLOT_PROBLEM_PRINCIPAL, SLOT_PROBLEM_ACTIVE,
-    SLOT_PROBLEM_CHRONIC, SLOT_PROBLEM_NEGATED, SLOT_END, SLOT_HISTORY_NONE, SLOT_GENERIC, SLOTS
+    SLOT_OPENING, SLOT_OPENING_LATE, SLOT_OPENING_SYMPTOM, SLOT_OPENING_SYMPTOM_LATE, SLOT_OPENING_PLANNED, SLOT_ED, SLOT_PRINCIPAL_LATE, SLOT_CLAUSE,
+    SLOT_CARE, SLOT_FILLER, SLOT_PROCEDURE, SLOT_PROCEDURE_MINOR, SLOT_PROCEDURE_PROBLEM, SLOT_PROCEDURE_PAST, SLOT_ACTIVE, SLOT_ACTIVE_BARE, SLOT_CHRONIC,
+    SLOT_NEGATED, SLOT_HISTORICAL, SLOT_FAMILY, SLOT_PROBLEM_PRINCIPAL, SLOT_PROBLEM_ACTIVE, SLOT_PROBLEM_CHRONIC, SLOT_PROBLEM_NEGATED,
+    SLOT_HEADING_ACUTE, SLOT_HEADING_CHRONIC, SLOT_HEADING_TRANSITION, SLOT_HOUSEKEEPING, SLOT_TRANSITION, SLOT_COPY, SLOT_END, SLOT_HISTORY_NONE,
+    SLOT_GENERIC, SLOTS
 };
 
 /* A secondary diagnosis that does not count beside a principal one, or in a base DRG. The other one is -1. */
 struct uncounted {
     int32_t secondary, principal, base;
+};
+
+/* The files of data/synth. */
+enum {
+    TABLE_DRGS, TABLE_PRINCIPALS, TABLE_SECONDARIES, TABLE_DIAGNOSES, TABLE_EXCLUSIONS, TABLE_EXTRA, TABLE_PROCEDURES, TABLE_CONDITIONS, TABLE_FINDINGS,
+    TABLE_TEMPLATES, TABLE_ABBREVIATIONS, TABLES
 };
 
 struct knowledge {
@@ -81,12 +93,15 @@ struct knowledge {
     struct code_list serious; /* CCs and MCCs of all DRGs by how common they are: for what is ruled out, and for DRGs whose own list lacks one */
     struct phrases templates[SLOTS];
     size_t conditions, wordings;  /* own phrasings, for --describe */
-    uint8_t *excluded;            /* [groups, diagnoses] 1: the principal diagnosis switches the group off */
-    size_t groups;
+    uint8_t *excluded;            /* [groups, principals] 1: the principal diagnosis switches the group off */
+    size_t groups, principals;   /* rows and columns of excluded */
     struct hash diagnosis_ids, procedure_ids;
     struct uncounted *uncounted; /* [uncounted_count] sorted */
     size_t uncounted_count, uncounted_capacity;
-    struct tsv tables[9];
+    struct hash abbreviations;   /* words in lower case: index into short_forms */
+    const char **short_forms;
+    size_t abbreviation_count;
+    struct tsv tables[TABLES];
     struct arena arena;
 };
 
@@ -99,6 +114,9 @@ enum cc_level knowledge_level(const struct knowledge *knowledge, int32_t seconda
 
 /* The directory to use: `given` if not NULL, else data/synth under the current directory or beside the program. */
 bool knowledge_find(const char *given, char *directory, size_t capacity, struct error *error);
+
+/* Reads drgs, principals, secondaries and both tables of exclusions, once diagnoses and procedures are known. Part of knowledge_load. */
+bool knowledge_read_profiles(struct knowledge *knowledge, struct error *error);
 
 /* The DRG title that stands in the text as whole words, any case; NULL if none does. */
 const char *knowledge_leak(const char *text, size_t length);

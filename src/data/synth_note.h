@@ -6,9 +6,13 @@
 #include "data/synth_stay.h"
 #include "drg/note.h"
 
-/* Appends the whole note; *course is the hospital course within it, relative to the start of the note. `words` is the length of the hospital course aimed
- * at (mean). Neither a DRG title nor a code stands in it. */
-void synthetic_note_write(struct text *out, struct span *course, const struct knowledge *knowledge, const struct synthetic_stay *stay, int words,
-                          struct rng *rng);
+struct note_style {
+    int words;        /* mean length of the hospital course; single ones lie between 60 and 900 */
+    double misspells; /* share of the longer words that are misspelt, in the mean of all authors */
+};
+
+/* Appends the whole note; *course is the hospital course within it, relative to the start of the note. Neither a DRG title nor a code stands in it. */
+void synthetic_note_write(struct text *out, struct span *course, const struct knowledge *knowledge, const struct synthetic_stay *stay,
+                          const struct note_style *style, struct rng *rng);
 
 #endif

@@ -97,7 +97,7 @@ static void render_stay(const struct cohort *cohort, int64_t index, const struct
     rng_seed_stream(&rng, cohort->settings->seed, STREAM_STAY, (uint64_t)index);
     synthetic_stay_draw(&stay, knowledge, cohort->cumulative, &rng);
     struct span course;
-    synthetic_note_write(&rendered->note, &course, knowledge, &stay, cohort->settings->words, &rng);
+    synthetic_note_write(&rendered->note, &course, knowledge, &stay, &cohort->settings->style, &rng);
     if (rendered->note.failed) return;
     const struct drg *drg = knowledge->profiles[stay.profile].drg;
     const long long subject = (long long)stay.subject_id, hadm = (long long)stay.hadm_id;
@@ -185,7 +185,7 @@ static bool write_settings(const struct synth_settings *settings, struct error *
     text_printf(&text, "{\n  \"what\": \"synthetic stays written by casemix synth; no patient stands behind them\",\n  \"stays\": %lld,\n  \"seed\": %llu,\n  \"temper\": ",
                 (long long)settings->stays, (unsigned long long)settings->seed);
     text_add_json_double(&text, settings->temper);
-    text_printf(&text, ",\n  \"words\": %d,\n  \"split\": [", settings->words);
+    text_printf(&text, ",\n  \"words\": %d,\n  \"split\": [", settings->style.words);
     for (int i = 0; i < 3; i++) {
         text_add(&text, i == 0 ? "" : ", ");
         text_add_json_double(&text, settings->split[i]);
@@ -221,7 +221,7 @@ static bool check_settings(const struct synth_settings *settings, struct error *
     const double total = settings->split[0] + settings->split[1] + settings->split[2];
     if (settings->stays < 1 || settings->stays > 100000000) return error_usage(error, "--stays %lld is not between 1 and 100,000,000", (long long)settings->stays);
     if (!(settings->temper >= 0 && settings->temper <= 2)) return error_usage(error, "--temper %g is not between 0 and 2", settings->temper);
-    if (settings->words < 40 || settings->words > 1000) return error_usage(error, "--words %d is not between 40 and 1000", settings->words);
+    if (settings->style.words < 40 || settings->style.words > 1000) return error_usage(error, "--words %d is not between 40 and 1000", settings->style.words);
     if (!(total > 0)) return error_usage(error, "--split gives every part nothing");
     if (settings->force || directory_is_empty(settings->out)) return true;
     error_set(error, "%s: the directory is not empty", settings->out);

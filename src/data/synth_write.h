@@ -2,6 +2,7 @@
 #ifndef CASEMIX_DATA_SYNTH_WRITE_H
 #define CASEMIX_DATA_SYNTH_WRITE_H
 
+#include "data/synth_note.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,7 +13,7 @@ struct synth_settings {
     int64_t stays;
     uint64_t seed;
     double temper;      /* DRGs are drawn with probability claims^temper: 1 as claims have them, 0 all alike */
-    int words;          /* hospital course aimed at */
+    struct note_style style;
     double split[3];    /* shares of patients for train, dev, test */
     const char *out;    /* directory, made if absent */
     bool force;         /* overwrite a directory that is not empty */

@@ -1,0 +1,100 @@
+/* Sentences of synthetic notes: a template, and what its placeholders stand for. */
+#include "data/synth_writer.h"
+#include <ctype.h>
+#include <string.h>
+
+const char *phrase_pick(struct rng *rng, const struct phrases *phrases) {
+    return phrases->items[rng_below(rng, phrases->count)];
+}
+
+bool chance(struct rng *rng, double p) { return rng_uniform(rng) < p; }
+
+const char *condition_name(const struct writer *writer, int32_t diagnosis) {
+    return phrase_pick(writer->rng, &writer->knowledge->diagnoses[diagnosis].wordings);
+}
+
+const char *condition_clause(const struct writer *writer, int32_t diagnosis) {
+    const struct diagnosis *d = &writer->knowledge->diagnoses[diagnosis];
+    return phrase_pick(writer->rng, d->clauses.count > 0 ? &d->clauses : &writer->knowledge->templates[SLOT_GENERIC]);
+}
+
+const char *procedure_name(const struct writer *writer, int32_t procedure) {
+    return phrase_pick(writer->rng, &writer->knowledge->procedures[procedure].wordings);
+}
+
+const char *condition_finding(const struct writer *writer, int32_t diagnosis, enum finding_kind kind) {
+    const struct phrases *findings = &writer->knowledge->diagnoses[diagnosis].findings[kind];
+    return findings->count == 0 ? NULL : phrase_pick(writer->rng, findings);
+}
+
+void add_capital(struct text *out, const char *phrase) {
+    const size_t at = out->length;
+    text_add(out, phrase);
+    if (!out->failed && out->length > at) out->data[at] = (char)toupper((unsigned char)out->data[at]);
+}
+
+/* Placeholders that the patient fills. */
+static bool add_patient_value(struct writer *writer, const char *name) {
+    static const char *const ages[] = {"%d year old", "%dyo", "%d y/o", "%d-year-old", "%d yo"};
+    static const char *const sexes[2][3] = {{"man", "male", "M"}, {"woman", "female", "F"}};
+    static const char *const pronouns[][3] = {{"he", "he", "she"}, {"He", "He", "She"}, {"his", "his", "her"}, {"him", "him", "her"}};
+    for (size_t i = 0; i < sizeof pronouns / sizeof pronouns[0]; i++) {
+        if (strcmp(name, pronouns[i][0]) != 0) continue;
+        text_add(writer->out, pronouns[i][1 + writer->stay->female]);
+        return true;
+    }
+    if (strcmp(name, "age") == 0) text_printf(writer->out, ages[rng_below(writer->rng, 5)], writer->stay->age);
+    else if (strcmp(name, "sex") == 0) text_add(writer->out, sexes[writer->stay->female][rng_below(writer->rng, 3)]);
+    else if (strcmp(name, "n") == 0) text_printf(writer->out, "%d", 2 + (int)rng_below(writer->rng, 5));
+    else if (strcmp(name, "hr") == 0) text_printf(writer->out, "%d", 62 + (int)rng_below(writer->rng, 55));
+    else if (strcmp(name, "bp") == 0) text_printf(writer->out, "%d/%d", 98 + (int)rng_below(writer->rng, 70), 52 + (int)rng_below(writer->rng, 40));
+    else return false;
+    return true;
+}
+
+static void add_value(struct writer *writer, const char *from, size_t length, const struct filling *filling) {
+    const struct {
+        const char *name, *value;
+    } values[] = {{"x", filling->x}, {"c", filling->c},       {"p", filling->p},           {"s", filling->s},
+                  {"list", filling->list}, {"history", filling->history}, {"quote", filling->quote}};
+    char name[16] = "";
+    if (length >= sizeof name) return;
+    memcpy(name, from, length);
+    if (add_patient_value(writer, name)) return;
+    char *capital = strstr(name, "_cap");
+    if (capital != NULL) *capital = '\0';
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        if (strcmp(name, values[i].name) != 0 || values[i].value == NULL) continue;
+        if (capital != NULL) add_capital(writer->out, values[i].value);
+        else text_add(writer->out, values[i].value);
+    }
+}
+
+void add_sentence(struct writer *writer, enum template_slot slot, struct filling filling) {
+    add_template(writer, phrase_pick(writer->rng, &writer->knowledge->templates[slot]), filling);
+}
+
+void add_template(struct writer *writer, const char *template, struct filling filling) {
+    for (const char *from = template; *from != '\0';) {
+        const char *open = strchr(from, '{'), *close = open == NULL ? NULL : strchr(open, '}');
+        if (close == NULL) {
+            text_add(writer->out, from);
+            break;
+        }
+        text_append(writer->out, from, (size_t)(open - from));
+        add_value(writer, open + 1, (size_t)(close - open - 1), &filling);
+        from = close + 1;
+    }
+}
+
+void add_break(struct writer *writer, bool line) {
+    const struct text *out = writer->out;
+    if (out->length > 0 && out->data != NULL && out->data[out->length - 1] != '\n') text_add_char(writer->out, line ? '\n' : ' ');
+}
+
+void add_names(const struct writer *writer, struct text *out, const int32_t *codes, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        text_add(out, i == 0 ? "" : i + 1 == count ? " and " : ", ");
+        text_add(out, condition_name(writer, codes[i]));
+    }
+}
