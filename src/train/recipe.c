@@ -98,31 +98,51 @@ static cyaml_config_t yaml_config(struct text *message) {
     return (cyaml_config_t){.log_fn = collect_message, .log_ctx = message, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
 }
 
-/* The line that gives `key` in `section` ("" for the top level): from its first byte to behind its line feed. False if there is none; *start is then where it
- * would go, or SIZE_MAX if the section is missing too. */
-static bool find_key(const struct text *text, const char *section, size_t section_length, const char *key, size_t *start, size_t *end) {
-    bool inside = section_length == 0;
-    const size_t key_length = strlen(key);
-    *start = section_length == 0 ? 0 : SIZE_MAX;
+/* A line of block YAML: its length with the line feed, its indentation, and whether it holds anything but blanks and a comment. */
+struct yaml_line {
+    const char *bytes;
+    size_t length, indent;
+    bool content;
+};
+
+static struct yaml_line line_at(const struct text *text, size_t at) {
+    struct yaml_line line = {.bytes = text->data + at};
+    const char *feed = memchr(line.bytes, '\n', text->length - at);
+    line.length = feed == NULL ? text->length - at : (size_t)(feed - line.bytes) + 1;
+    while (line.indent < line.length && line.bytes[line.indent] == ' ') line.indent++;
+    line.content = line.indent < line.length && strchr("#\n\r", line.bytes[line.indent]) == NULL;
+    return line;
+}
+
+static bool gives_key(const struct yaml_line *line, const char *key, size_t length) {
+    return line->length > line->indent + length && memcmp(line->bytes + line->indent, key, length) == 0 && line->bytes[line->indent + length] == ':';
+}
+
+/* Where a key of a section ("" for the top level) stands or would go. */
+struct key_place {
+    size_t start, end; /* of its line; equal where the key is new; start is SIZE_MAX if the section is missing too */
+    size_t indent;     /* of the keys of this section */
+};
+
+static struct key_place find_key(const struct text *text, const char *section, size_t section_length, const char *key) {
+    struct key_place place = {SIZE_MAX, SIZE_MAX, section_length == 0 ? 0 : 2};
+    bool inside = section_length == 0, first = true;
+    if (inside) place.start = place.end = 0;
     for (size_t at = 0; at < text->length;) {
-        const char *line = text->data + at;
-        const char *feed = memchr(line, '\n', text->length - at);
-        const size_t length = feed == NULL ? text->length - at : (size_t)(feed - line) + 1;
-        size_t indent = 0;
-        while (indent < length && line[indent] == ' ') indent++;
-        const bool content = indent < length && line[indent] != '#' && line[indent] != '\n';
-        if (content && indent == 0 && section_length > 0) {
-            inside = length > section_length && memcmp(line, section, section_length) == 0 && line[section_length] == ':';
-            if (inside) *start = at + length;
-        } else if (content && inside && (indent > 0) == (section_length > 0) && length - indent > key_length &&
-                   memcmp(line + indent, key, key_length) == 0 && line[indent + key_length] == ':') {
-            *start = at;
-            *end = at + length;
-            return true;
+        const struct yaml_line line = line_at(text, at);
+        at += line.length;
+        if (!line.content) continue;
+        if (line.indent == 0 && section_length > 0) {
+            inside = gives_key(&line, section, section_length);
+            if (inside) place.start = place.end = at;
+            continue;
         }
-        at += length;
+        if (!inside || (line.indent > 0) != (section_length > 0)) continue;
+        if (first) place.indent = line.indent;
+        first = false;
+        if (gives_key(&line, key, strlen(key))) return (struct key_place){at - line.length, at, line.indent};
     }
-    return false;
+    return place;
 }
 
 /* "train.learning_rate=3e-4": the line of that key is replaced, or a new one added to its section. */
@@ -139,17 +159,15 @@ static bool apply_override(struct text *text, const char *override, struct error
     key[length] = '\0';
     const char *dot = strchr(key, '.'), *name = dot == NULL ? key : dot + 1;
     const size_t section_length = dot == NULL ? 0 : (size_t)(dot - key);
-    size_t start, end;
-    const bool found = find_key(text, key, section_length, name, &start, &end);
+    const struct key_place place = find_key(text, key, section_length, name);
     struct text changed = {0};
-    if (start == SIZE_MAX) {
+    if (place.start == SIZE_MAX) {
         text_append(&changed, text->data, text->length);
         text_printf(&changed, "\n%.*s:\n  %s: %s\n", (int)section_length, key, name, equals + 1);
     } else {
-        text_append(&changed, text->data, start);
-        text_printf(&changed, "%s%s: %s\n", dot == NULL ? "" : "  ", name, equals + 1);
-        const size_t behind = found ? end : start;
-        text_append(&changed, text->data + behind, text->length - behind);
+        text_append(&changed, text->data, place.start);
+        text_printf(&changed, "%*s%s: %s\n", (int)place.indent, "", name, equals + 1);
+        text_append(&changed, text->data + place.end, text->length - place.end);
     }
     text_free(text);
     *text = changed;
@@ -202,13 +220,48 @@ static bool check_recipe(const struct recipe *recipe, struct error *error) {
     return check_train(recipe->train, error) && (recipe->model == NULL || check_model(recipe->model, error));
 }
 
+/* The schema's entry for a key; NULL if it has none. */
+static const cyaml_schema_field_t *find_field(const cyaml_schema_field_t *fields, const struct yaml_line *line) {
+    for (; fields->key != NULL; fields++) {
+        if (gives_key(line, fields->key, strlen(fields->key))) return fields;
+    }
+    return NULL;
+}
+
+/* libcyaml reads as much of a number as it understands: "1,5" would be 1, and 2.5 an integer 2. So numbers are read here once more, strictly. */
+static bool check_numbers(const struct text *text, struct error *error) {
+    const cyaml_schema_field_t *section = NULL;
+    for (size_t at = 0; at < text->length;) {
+        const struct yaml_line line = line_at(text, at);
+        at += line.length;
+        if (!line.content) continue;
+        if (line.indent == 0) section = find_field(recipe_fields, &line);
+        const bool inside = section != NULL && section->value.type == CYAML_MAPPING && line.indent > 0;
+        const cyaml_schema_field_t *field = inside ? find_field(section->value.mapping.fields, &line) : line.indent == 0 ? section : NULL;
+        if (field == NULL || (field->value.type != CYAML_INT && field->value.type != CYAML_FLOAT)) continue;
+        char value[64];
+        size_t length = 0, from = line.indent + strlen(field->key) + 1;
+        while (from < line.length && (line.bytes[from] == ' ' || line.bytes[from] == '\t')) from++;
+        while (from < line.length && length + 1 < sizeof value && strchr(" \t\r\n#", line.bytes[from]) == NULL) value[length++] = line.bytes[from++];
+        value[length] = '\0';
+        int64_t integer;
+        double real;
+        if (field->value.type == CYAML_INT ? !parse_int64(value, &integer) : !parse_double(value, &real)) {
+            return error_set(error, "%s%s%s is \"%s\", expected %s", inside ? section->key : "", inside ? "." : "", field->key, value,
+                             field->value.type == CYAML_INT ? "a whole number" : "a number");
+        }
+    }
+    return true;
+}
+
 static bool parse_recipe(struct recipe **recipe, const struct text *text, struct error *error) {
     struct text message = {0};
     const cyaml_config_t config = yaml_config(&message);
     const cyaml_err_t status = cyaml_load_data((const uint8_t *)text->data, text->length, &config, &recipe_schema, (cyaml_data_t **)recipe, NULL);
     if (status != CYAML_OK) error_set(error, "%s", message.length > 0 ? message.data : cyaml_strerror(status));
     text_free(&message);
-    return status == CYAML_OK;
+    if (status == CYAML_OK && *recipe == NULL) return error_set(error, "nothing but comments, expected a recipe");
+    return status == CYAML_OK && check_numbers(text, error);
 }
 
 bool recipe_load(struct recipe **out, struct text *text, const char *path, const char *const *overrides, size_t override_count, struct error *error) {
