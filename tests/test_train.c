@@ -14,6 +14,7 @@
 #include "train/train_tokenizer.h"
 #include <dirent.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -24,7 +25,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -404,24 +404,30 @@ static void a_run_that_crashed_after_its_checkpoint_loses_nothing(void **state) 
     assert_int_equal(read_log("crashed").lines, STEPS);
 }
 
-/* Ends the run under way as a user would: once the run has put its own handler in place. */
-static void send_terminate(int signal_number) {
-    struct sigaction current;
-    (void)signal_number;
-    if (sigaction(SIGTERM, NULL, &current) == 0 && current.sa_handler != SIG_DFL) raise(SIGTERM);
+/* A run that is to be ended as a user would, from outside, when it has logged its first step. */
+struct sender {
+    pthread_t trainer;
+    char log[1024];
+};
+
+static void *send_terminate(void *context) {
+    const struct sender *sender = context;
+    for (int tries = 0; tries < 20000 && !path_exists(sender->log); tries++) usleep(500);
+    pthread_kill(sender->trainer, SIGTERM);
+    return NULL;
 }
 
 static void a_terminated_run_stops_between_two_steps_with_a_checkpoint(void **state) {
     (void)state;
-    const struct itimerval soon = {{0, 20000}, {0, 20000}}, never = {0};
     struct attempt attempt = {.out = "terminated", .overrides = {"train.epochs=400"}};
+    struct sender sender = {.trainer = pthread_self()};
     struct error error = {0};
+    pthread_t thread;
     long long step = -1;
-    signal(SIGALRM, send_terminate);
-    setitimer(ITIMER_REAL, &soon, NULL);
+    snprintf(sender.log, sizeof sender.log, "%s", in_run("terminated", "log.jsonl"));
+    assert_int_equal(pthread_create(&thread, NULL, send_terminate, &sender), 0);
     const bool done = train(&attempt, &error);
-    setitimer(ITIMER_REAL, &never, NULL);
-    signal(SIGALRM, SIG_DFL);
+    pthread_join(thread, NULL);
     assert_false(done);
     assert_int_equal(sscanf(error.message, "stopped after step %lld of 2000", &step), 1);
     assert_non_null(strstr(error.hint, "--resume"));

@@ -19,8 +19,9 @@ static void print_help(void) {
          "  --seed S         same seed and options, same bytes [1]\n"
          "  --out DIR        discharge.csv.gz, drgcodes.csv.gz, diagnoses_icd.csv.gz, procedures_icd.csv.gz (MIMIC-IV's columns),\n"
          "                   train.jsonl, dev.jsonl, test.jsonl, labels.tsv, synth.json\n"
-         "  --temper X       DRGs drawn by (claims)^X: 1 as in claims, 0 all alike [0.7]\n"
-         "  --words N        length of the hospital course aimed at [120]\n"
+         "  --temper X       DRGs drawn by (claims)^X: 1 as in claims, 0 all alike [1]\n"
+         "  --words N        mean length of the hospital course; single ones lie between 60 and 900 [150]\n"
+         "  --misspell X     share of the longer words that are misspelt [0.003]\n"
          "  --split A/B/C    shares of the patients for train, dev and test [80/10/10]\n"
          "  --threads N      [all processors]\n"
          "  --force          overwrite a directory that is not empty\n"
@@ -61,9 +62,9 @@ struct synth_options {
 };
 
 static bool read_options(int argc, char **argv, struct synth_options *options, struct error *error) {
-    enum { STAYS = 1, SEED, OUT, TEMPER, WORDS, SPLIT, THREADS, FORCE, KNOWLEDGE, DESCRIBE, HELP };
+    enum { STAYS = 1, SEED, OUT, TEMPER, WORDS, MISSPELL, SPLIT, THREADS, FORCE, KNOWLEDGE, DESCRIBE, HELP };
     static const struct option names[] = {{"stays", 1, 0, STAYS}, {"seed", 1, 0, SEED}, {"out", 1, 0, OUT}, {"temper", 1, 0, TEMPER},
-                                          {"words", 1, 0, WORDS}, {"split", 1, 0, SPLIT}, {"threads", 1, 0, THREADS}, {"force", 0, 0, FORCE},
+                                          {"words", 1, 0, WORDS}, {"misspell", 1, 0, MISSPELL}, {"split", 1, 0, SPLIT}, {"threads", 1, 0, THREADS}, {"force", 0, 0, FORCE},
                                           {"knowledge", 1, 0, KNOWLEDGE}, {"describe", 0, 0, DESCRIBE}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
     struct synth_settings *settings = &options->settings;
     int64_t number;
@@ -85,6 +86,11 @@ static bool read_options(int argc, char **argv, struct synth_options *options, s
         case WORDS:
             if (!read_integer("words", optarg, 40, 1000, &number, error)) return false;
             settings->style.words = (int)number;
+            break;
+        case MISSPELL:
+            if (!parse_double(optarg, &settings->style.misspells) || !(settings->style.misspells >= 0 && settings->style.misspells <= 0.3)) {
+                return error_usage(error, "--misspell takes a share from 0 to 0.3, not \"%s\"", optarg);
+            }
             break;
         case SPLIT:
             if (!read_split(optarg, settings->split, error)) return false;

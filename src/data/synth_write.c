@@ -185,7 +185,9 @@ static bool write_settings(const struct synth_settings *settings, struct error *
     text_printf(&text, "{\n  \"what\": \"synthetic stays written by casemix synth; no patient stands behind them\",\n  \"stays\": %lld,\n  \"seed\": %llu,\n  \"temper\": ",
                 (long long)settings->stays, (unsigned long long)settings->seed);
     text_add_json_double(&text, settings->temper);
-    text_printf(&text, ",\n  \"words\": %d,\n  \"split\": [", settings->style.words);
+    text_printf(&text, ",\n  \"words\": %d,\n  \"misspell\": ", settings->style.words);
+    text_add_json_double(&text, settings->style.misspells);
+    text_add(&text, ",\n  \"split\": [");
     for (int i = 0; i < 3; i++) {
         text_add(&text, i == 0 ? "" : ", ");
         text_add_json_double(&text, settings->split[i]);
