@@ -58,7 +58,7 @@ static double batch_gradient(struct training *training, int64_t first, int64_t e
     for (int64_t from = first; from < end;) {
         const int64_t to = micro_end(training, &training->data, training->order, from, end);
         const struct batch batch = pack(training, &training->data, training->order, from, to);
-        const uint64_t dropout = (uint64_t)(training->settings->recipe->seed * 1000003 + training->state.step * 4099 + from - first + 1);
+        const uint64_t dropout = (uint64_t)training->settings->recipe->seed * 1000003 + (uint64_t)(training->state.step * 4099 + from - first + 1);
         decoder_classify_forward(&training->decoder, training->run, &batch, dropout, training->logits);
         cross_entropy(training->losses, training->logits, training->logits, training->micro_labels, batch.N, training->decoder.config.labels, share);
         decoder_classify_backward(&training->decoder, training->run, &batch, training->logits);
