@@ -52,6 +52,14 @@ static const char *inside(const char *directory, const char *file) {
     return path;
 }
 
+/* The rule once more, in the test's own words: what the highest level of the codes may be for a severity. */
+static bool label_fits(enum drg_severity severity, enum cc_level level) {
+    static const bool fits[][3] = {[SEVERITY_MCC] = {false, false, true},        [SEVERITY_CC] = {false, true, false},
+                                   [SEVERITY_NONE] = {true, false, false},       [SEVERITY_WITHOUT_MCC] = {true, true, false},
+                                   [SEVERITY_CC_MCC] = {false, true, true},      [SEVERITY_ANY] = {true, true, true}};
+    return fits[severity][level];
+}
+
 static void every_label_follows_from_the_codes(void **state) {
     (void)state;
     double *cumulative = malloc(knowledge.profile_count * sizeof *cumulative), sum = 0;
@@ -64,7 +72,7 @@ static void every_label_follows_from_the_codes(void **state) {
     for (int i = 0; i < STAYS; i++) {
         struct synthetic_stay stay = {.female = rng_below(&rng, 2), .age = 60};
         synthetic_stay_draw(&stay, &knowledge, cumulative, &rng);
-        wrong += !severity_admits(knowledge.profiles[stay.profile].drg->severity, synthetic_stay_level(&knowledge, &stay));
+        wrong += !label_fits(knowledge.profiles[stay.profile].drg->severity, synthetic_stay_level(&knowledge, &stay));
     }
     if (wrong > 0) fail_msg("%zu of %d stays have a severity that their codes do not give", wrong, (int)STAYS);
     free(cumulative);
