@@ -78,6 +78,67 @@ static void every_label_follows_from_the_codes(void **state) {
     free(cumulative);
 }
 
+static int32_t find(const char *code) {
+    const int32_t index = hash_find(&knowledge.diagnosis_ids, code, strlen(code), -1);
+    if (index < 0) fail_msg("%s is not among the diagnoses", code);
+    return index;
+}
+
+/* Facts of the v43 definitions manual: levels, and what a principal diagnosis switches off. */
+static void levels_and_exclusions_are_the_manuals(void **state) {
+    (void)state;
+    const int heart_failure = catalog_find(catalog_get(GROUPER_V43), 291)->base, pneumonia = catalog_find(catalog_get(GROUPER_V43), 193)->base;
+    assert_int_equal(knowledge_level(&knowledge, find("J9600"), find("J189"), pneumonia), LEVEL_MCC);
+    assert_int_equal(knowledge_level(&knowledge, find("N179"), find("J189"), pneumonia), LEVEL_CC);
+    assert_int_equal(knowledge_level(&knowledge, find("I5023"), find("J189"), pneumonia), LEVEL_MCC);
+    assert_int_equal(knowledge_level(&knowledge, find("I10"), find("J189"), pneumonia), LEVEL_NONE);
+    /* One heart failure does not complicate another. */
+    assert_int_equal(knowledge_level(&knowledge, find("I5022"), find("I5023"), heart_failure), LEVEL_NONE);
+    assert_int_equal(knowledge_level(&knowledge, find("J189"), find("I5023"), heart_failure), LEVEL_MCC);
+    assert_int_equal(knowledge_level(&knowledge, find("I5023"), find("I5023"), heart_failure), LEVEL_NONE);
+}
+
+/* The level that the codes of a claim give; false when a code is not among ours. */
+static bool claim_level(const char *principal, const char *secondary, int base, enum cc_level *highest) {
+    const int32_t first = hash_find(&knowledge.diagnosis_ids, principal, strlen(principal), -1);
+    *highest = LEVEL_NONE;
+    for (const char *code = secondary; first >= 0 && *code != '\0';) {
+        const size_t length = strcspn(code, ",");
+        const int32_t index = hash_find(&knowledge.diagnosis_ids, code, length, -1);
+        if (index < 0) return false;
+        const enum cc_level level = knowledge_level(&knowledge, index, first, base);
+        if (level > *highest) *highest = level;
+        code += length + (code[length] == ',');
+    }
+    return first >= 0;
+}
+
+/* CMS's own grouper said which level each of these claims has. */
+static void levels_agree_with_the_grouper_on_public_claims(void **state) {
+    (void)state;
+    static const char path[] = "../shared/claims/claims-train.tsv.gz";
+    static const char *const columns[] = {"pdx", "sdx", "drg", "severity"}, *const levels[] = {"NON", "CC", "MCC"};
+    struct tsv table;
+    struct error error = {0};
+    size_t at[4], compared = 0, agreed = 0;
+    if (!path_exists(path)) {
+        print_message("skipped: %s is absent\n", path);
+        skip();
+    }
+    assert_true(tsv_load(&table, path, &error));
+    for (int c = 0; c < 4; c++) assert_true(tsv_require(&table, path, columns[c], &at[c], &error));
+    for (size_t row = 0; row < table.rows; row++) {
+        const struct drg *drg = catalog_find(catalog_get(GROUPER_V43), atoi(tsv_cell(&table, row, at[2])));
+        enum cc_level level;
+        if (drg == NULL || !claim_level(tsv_cell(&table, row, at[0]), tsv_cell(&table, row, at[1]), drg->base, &level)) continue;
+        compared++;
+        agreed += strncmp(tsv_cell(&table, row, at[3]), levels[level], strlen(levels[level])) == 0;
+    }
+    tsv_free(&table);
+    print_message("%zu of %zu levels agree\n", agreed, compared);
+    if (compared < 50000 || (double)agreed < 0.995 * (double)compared) fail_msg("%zu of %zu levels agree", agreed, compared);
+}
+
 /* No word of the note looks like a code: a letter, two digits, and perhaps more with or without a point; three digits after "DRG". */
 static bool holds_code(const char *text) {
     for (const char *at = text; *at != '\0'; at++) {
@@ -193,6 +254,8 @@ static void a_folder_in_use_is_left_alone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_label_follows_from_the_codes),
+        cmocka_unit_test(levels_and_exclusions_are_the_manuals),
+        cmocka_unit_test(levels_agree_with_the_grouper_on_public_claims),
         cmocka_unit_test(no_note_holds_a_title_or_a_code),
         cmocka_unit_test(same_seed_same_bytes_whatever_the_threads),
         cmocka_unit_test(no_patient_stands_on_two_sides),
