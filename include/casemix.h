@@ -4,11 +4,11 @@
  *     struct casemix_prediction top[5];
  *     char message[CASEMIX_MESSAGE];
  *     if (!casemix_open(&model, "models/tiny-classifier", message)) { puts(message); return 1; }
- *     if (casemix_predict(model, note, strlen(note), top, 5, message)) printf("%03d %s %.2f\n", top[0].drg, top[0].title, top[0].p);
- *     casemix_close(model);
+ *     if (casemix_predict(model, note, strlen(note), top, 5, message)) printf("%03d %s %.2f\n", top[0].drg,
+ * top[0].title, top[0].p); casemix_close(model);
  *
- * Link with libcasemix.a and the libraries that `pkg-config` and the Makefile name. No function prints, exits or keeps a note. A model is
- * immutable once open: casemix_predict may be called from several threads. */
+ * Link with libcasemix.a and the libraries that `pkg-config` and the Makefile name. No function prints, exits or keeps
+ * a note. A model is immutable once open: casemix_predict may be called from several threads. */
 #ifndef CASEMIX_H
 #define CASEMIX_H
 
@@ -27,7 +27,7 @@ struct casemix_model;
 
 /* One DRG of a ranked list. Strings belong to the library and live as long as the process. */
 struct casemix_prediction {
-    int drg;              /* MS-DRG code, 1 to 999 */
+    int drg; /* MS-DRG code, 1 to 999 */
     const char *title;
     double p;             /* probability, 0 to 1 */
     double weight;        /* relative weight of the grouper's year */
@@ -39,10 +39,10 @@ struct casemix_prediction {
 /* Opens a model directory. On failure *model is NULL and message says why. */
 bool casemix_open(struct casemix_model **model, const char *directory, char message[CASEMIX_MESSAGE]);
 
-/* The k likeliest DRGs of a note (UTF-8, at most 4 MiB), best first. The hospital course of the note is what is read, the whole note when it has
- * none. k is at most casemix_labels(model); `top` has room for k. */
-bool casemix_predict(const struct casemix_model *model, const char *note, size_t length, struct casemix_prediction *top, size_t k,
-                     char message[CASEMIX_MESSAGE]);
+/* The k likeliest DRGs of a note (UTF-8, at most 4 MiB), best first. The hospital course of the note is what is read,
+ * the whole note when it has none. k is at most casemix_labels(model); `top` has room for k. */
+bool casemix_predict(const struct casemix_model *model, const char *note, size_t length, struct casemix_prediction *top,
+                     size_t k, char message[CASEMIX_MESSAGE]);
 
 /* DRGs the model tells apart, and the version of the grouper it speaks ("v34", "v43"). */
 size_t casemix_labels(const struct casemix_model *model);

@@ -53,9 +53,11 @@ void command_refuses(const char *part, const char *format, ...) {
     va_end(list);
     run(&printed, arguments);
     const char *errors = printed.errors.data, *line = strchr(errors, '\n');
-    const bool one_line = strncmp(errors, "casemix: ", 9) == 0 && line != NULL &&
-                          (line[1] == '\0' || (line[1] == ' ' && strchr(line + 1, '\n') == errors + printed.errors.length - 1));
+    const bool one_line =
+        strncmp(errors, "casemix: ", 9) == 0 && line != NULL &&
+        (line[1] == '\0' || (line[1] == ' ' && strchr(line + 1, '\n') == errors + printed.errors.length - 1));
     if (printed.status != 1 || !one_line || strstr(errors, part) == NULL)
-        fail_msg("casemix %s: status %d, \"%s\" does not say \"%s\" on one line", arguments, printed.status, errors, part);
+        fail_msg("casemix %s: status %d, \"%s\" does not say \"%s\" on one line", arguments, printed.status, errors,
+                 part);
     printed_free(&printed);
 }

@@ -43,7 +43,9 @@ const char *folder_write(const char *name, const void *bytes, size_t length) {
     return path;
 }
 
-const char *folder_write_text(const char *name, const char *text) { return folder_write(name, text, strlen(text)); }
+const char *folder_write_text(const char *name, const char *text) {
+    return folder_write(name, text, strlen(text));
+}
 
 bool files_equal(const char *a, const char *b) {
     FILE *left = fopen(a, "rb"), *right = fopen(b, "rb");

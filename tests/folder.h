@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Makes the folder of this test program; the path stays valid until folder_remove. cmocka set-up and tear-down functions. */
+/* Makes the folder of this test program; the path stays valid until folder_remove. cmocka set-up and tear-down
+ * functions. */
 int folder_make(void **state);
 int folder_remove(void **state);
 

@@ -30,7 +30,8 @@ static void die(const struct error *error) {
 }
 
 static void tolerance(const struct oracle *oracle, const char *name, double *relative, double *absolute) {
-    const json_node *tolerances = json_member(oracle->root, "tolerances"), *pair = json_first(json_member(tolerances, "default"));
+    const json_node *tolerances = json_member(oracle->root, "tolerances"),
+                    *pair = json_first(json_member(tolerances, "default"));
     for (const json_node *rule = json_first(json_member(tolerances, "rules")); rule != NULL; rule = json_next(rule)) {
         const json_node *text = json_first(rule);
         if (strstr(name, json_string(text)) == NULL) continue;
@@ -63,8 +64,8 @@ static void check(struct oracle *oracle, const char *name, const float *got, int
     oracle->compared++;
     if (agrees) return;
     oracle->failed++;
-    printf("FAIL %s: %lld elements (expected %lld), difference %.3e, allowance %.3e\n", name, (long long)count, (long long)want->elements,
-           sqrt(difference), room);
+    printf("FAIL %s: %lld elements (expected %lld), difference %.3e, allowance %.3e\n", name, (long long)count,
+           (long long)want->elements, sqrt(difference), room);
 }
 
 static void check_named(struct oracle *oracle, const float *got, int64_t count, const char *format, ...) {
@@ -156,7 +157,8 @@ static int32_t *read_labels(const struct oracle *oracle) {
     const json_node *list = json_member(json_member(oracle->root, "inputs"), "labels");
     int32_t *labels = memory_alloc(json_count(list), sizeof *labels);
     size_t n = 0;
-    for (const json_node *label = json_first(list); label != NULL; label = json_next(label)) labels[n++] = integer(label);
+    for (const json_node *label = json_first(list); label != NULL; label = json_next(label))
+        labels[n++] = integer(label);
     return labels;
 }
 
@@ -174,7 +176,8 @@ static void run_classify(struct oracle *oracle) {
     struct decoder_run *run = open_run(&decoder, batch, false);
     const int64_t N = batch->N, labels = decoder.config.labels;
     int32_t *label = read_labels(oracle);
-    float *logits = memory_alloc((size_t)(N * labels), sizeof *logits), *losses = memory_alloc((size_t)N, sizeof *losses);
+    float *logits = memory_alloc((size_t)(N * labels), sizeof *logits),
+          *losses = memory_alloc((size_t)N, sizeof *losses);
     decoder_classify_forward(&decoder, run, batch, 0, logits);
     cross_entropy(losses, NULL, logits, label, N, labels, 1);
     const float loss = mean(losses, N);
@@ -190,8 +193,8 @@ static void run_classify(struct oracle *oracle) {
 }
 
 /* One gradient of the mean cross-entropy: forward, loss, backward. */
-static float classify_gradient(struct decoder *decoder, struct decoder_run *run, const struct batch *batch, const int32_t *labels,
-                               float *logits, float *d_logits, float *losses) {
+static float classify_gradient(struct decoder *decoder, struct decoder_run *run, const struct batch *batch,
+                               const int32_t *labels, float *logits, float *d_logits, float *losses) {
     memset(decoder->parameters.gradients, 0, (size_t)decoder->parameters.total * sizeof(float));
     decoder_classify_forward(decoder, run, batch, 0, logits);
     cross_entropy(losses, d_logits, logits, labels, batch->N, decoder->config.labels, 1.0f / (float)batch->N);
@@ -199,19 +202,24 @@ static float classify_gradient(struct decoder *decoder, struct decoder_run *run,
     return mean(losses, batch->N);
 }
 
-static void check_parameters(struct oracle *oracle, const struct parameters *set, const char *prefix, const float *values) {
+static void check_parameters(struct oracle *oracle, const struct parameters *set, const char *prefix,
+                             const float *values) {
     for (size_t i = 0; i < set->count; i++) {
         const struct parameter *item = &set->items[i];
         check_named(oracle, values + item->first, item->rows * item->cols, "%s%s", prefix, item->name);
     }
 }
 
-static double hyper(const struct oracle *oracle, const char *name) { return json_number(json_member(json_member(oracle->root, "hyper"), name)); }
+static double hyper(const struct oracle *oracle, const char *name) {
+    return json_number(json_member(json_member(oracle->root, "hyper"), name));
+}
 
 static struct schedule read_schedule(const struct oracle *oracle) {
     const json_node *settings = json_member(oracle->root, "hyper");
     const char *kind = json_string(json_member(settings, "lr_schedule"));
-    struct schedule schedule = {.rate = hyper(oracle, "lr"), .warmup = (int64_t)hyper(oracle, "warmup_steps"), .total = (int64_t)hyper(oracle, "total_steps")};
+    struct schedule schedule = {.rate = hyper(oracle, "lr"),
+                                .warmup = (int64_t)hyper(oracle, "warmup_steps"),
+                                .total = (int64_t)hyper(oracle, "total_steps")};
     schedule.kind = kind != NULL && strcmp(kind, "linear") == 0 ? SCHEDULE_LINEAR : SCHEDULE_COSINE;
     if (schedule.kind == SCHEDULE_COSINE) schedule.min_ratio = hyper(oracle, "min_lr_ratio");
     return schedule;
@@ -226,12 +234,16 @@ static void run_classify_step(struct oracle *oracle) {
     struct decoder_run *run = open_run(&decoder, batch, true);
     const int64_t N = batch->N, labels = decoder.config.labels, steps = (int64_t)hyper(oracle, "steps");
     int32_t *label = read_labels(oracle);
-    float *logits = memory_alloc((size_t)(N * labels), sizeof *logits), *d_logits = memory_alloc((size_t)(N * labels), sizeof *d_logits);
+    float *logits = memory_alloc((size_t)(N * labels), sizeof *logits),
+          *d_logits = memory_alloc((size_t)(N * labels), sizeof *d_logits);
     float *losses = memory_alloc((size_t)N, sizeof *losses);
     float loss[STEP_LIMIT], norm[STEP_LIMIT], rate[STEP_LIMIT];
     const struct schedule schedule = read_schedule(oracle);
-    struct adamw optimizer = {.beta1 = hyper(oracle, "beta1"), .beta2 = hyper(oracle, "beta2"), .epsilon = hyper(oracle, "eps"),
-                              .weight_decay = hyper(oracle, "weight_decay"), .max_norm = hyper(oracle, "max_grad_norm")};
+    struct adamw optimizer = {.beta1 = hyper(oracle, "beta1"),
+                              .beta2 = hyper(oracle, "beta2"),
+                              .epsilon = hyper(oracle, "eps"),
+                              .weight_decay = hyper(oracle, "weight_decay"),
+                              .max_norm = hyper(oracle, "max_grad_norm")};
     struct error error = {0};
     if (!adamw_open(&optimizer, &decoder.parameters, &error)) die(&error);
     for (int64_t step = 0; step < steps && step < STEP_LIMIT; step++) {
@@ -301,7 +313,8 @@ int main(int argc, char **argv) {
         printf("MISSING %s\n", name);
         oracle.failed++;
     }
-    printf("%s: %zu compared, %zu bad\n", json_string(json_member(oracle.root, "name")), oracle.compared, oracle.failed);
+    printf("%s: %zu compared, %zu bad\n", json_string(json_member(oracle.root, "name")), oracle.compared,
+           oracle.failed);
     memory_free(oracle.seen);
     safetensors_close(oracle.expected);
     json_free(oracle.document);

@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-static const char note[] = "HPI:\nfever\n\nBrief Hospital Course:\n71yo M with DM2 admitted with COPD exacerbation.\n# AECOPD: prednisone taper, nebs.\n\n"
+static const char note[] = "HPI:\nfever\n\nBrief Hospital Course:\n71yo M with DM2 admitted with COPD exacerbation.\n# "
+                           "AECOPD: prednisone taper, nebs.\n\n"
                            "Discharge Medications:\nnone\n";
 
 static void a_note_is_coded(void **state) {
@@ -54,7 +55,8 @@ static void *code(void *context) {
     struct job *job = context;
     char message[CASEMIX_MESSAGE];
     job->done = true;
-    for (int i = 0; i < 5 && job->done; i++) job->done = casemix_predict(job->model, note, strlen(note), job->top, 3, message);
+    for (int i = 0; i < 5 && job->done; i++)
+        job->done = casemix_predict(job->model, note, strlen(note), job->top, 3, message);
     return NULL;
 }
 

@@ -28,9 +28,11 @@ static float *noise(int64_t count) {
     return values;
 }
 
-static struct attention attention_make(int64_t H, int64_t K, int64_t D, int64_t N, const int32_t *offsets, const int32_t *query_offsets,
-                                       const int32_t *query_rows) {
-    struct attention a = {.shape = {H, K, D, 1.0f / sqrtf((float)D)}, .batch = {N, offsets, query_offsets, query_rows}, .tokens = offsets[N]};
+static struct attention attention_make(int64_t H, int64_t K, int64_t D, int64_t N, const int32_t *offsets,
+                                       const int32_t *query_offsets, const int32_t *query_rows) {
+    struct attention a = {.shape = {H, K, D, 1.0f / sqrtf((float)D)},
+                          .batch = {N, offsets, query_offsets, query_rows},
+                          .tokens = offsets[N]};
     a.queries = query_rows == NULL ? a.tokens : query_offsets[N];
     a.q = noise(a.queries * H * D);
     a.k = noise(a.tokens * K * D);
@@ -46,11 +48,13 @@ static struct attention attention_make(int64_t H, int64_t K, int64_t D, int64_t 
 }
 
 static void attention_free(struct attention *a) {
-    free(a->q), free(a->k), free(a->v), free(a->d_out), free(a->out), free(a->log_sum), free(a->d_q), free(a->d_k), free(a->d_v), free(a->delta);
+    free(a->q), free(a->k), free(a->v), free(a->d_out), free(a->out), free(a->log_sum), free(a->d_q), free(a->d_k),
+        free(a->d_v), free(a->delta);
 }
 
 /* Output of one query and head in double, and, when d_q is not NULL, the analytic gradients of out . d_out added up. */
-static void reference(const struct attention *a, int64_t n, int64_t query, int64_t h, double *out, double *d_q, double *d_k, double *d_v) {
+static void reference(const struct attention *a, int64_t n, int64_t query, int64_t h, double *out, double *d_q,
+                      double *d_k, double *d_v) {
     const int64_t D = a->shape.D, K = a->shape.K, H = a->shape.H, kv = h / (H / K), first = a->batch.offsets[n];
     const int64_t row = a->batch.query_rows == NULL ? query : a->batch.query_rows[query], seen = row - first + 1;
     double *w = malloc((size_t)seen * sizeof *w), sum = 0, dot = 0;
@@ -96,8 +100,10 @@ static void assert_near(const char *what, const float *got, const double *want, 
 
 static void check(struct attention a) {
     const int64_t H = a.shape.H, K = a.shape.K, D = a.shape.D;
-    double *out = calloc((size_t)(a.queries * H * D), sizeof *out), *d_q = calloc((size_t)(a.queries * H * D), sizeof *d_q);
-    double *d_k = calloc((size_t)(a.tokens * K * D), sizeof *d_k), *d_v = calloc((size_t)(a.tokens * K * D), sizeof *d_v);
+    double *out = calloc((size_t)(a.queries * H * D), sizeof *out),
+           *d_q = calloc((size_t)(a.queries * H * D), sizeof *d_q);
+    double *d_k = calloc((size_t)(a.tokens * K * D), sizeof *d_k),
+           *d_v = calloc((size_t)(a.tokens * K * D), sizeof *d_v);
     for (int64_t n = 0; n < a.batch.N; n++) {
         const int32_t *bounds = a.batch.query_rows == NULL ? a.batch.offsets : a.batch.query_offsets;
         for (int64_t query = bounds[n]; query < bounds[n + 1]; query++) {
@@ -143,7 +149,8 @@ static double plain_objective(const struct attention *a) {
     for (int64_t query = 0; query < a->queries; query++) {
         for (int64_t h = 0; h < a->shape.H; h++) {
             reference(a, 0, query, h, out, NULL, NULL, NULL);
-            for (int64_t d = 0; d < a->shape.D; d++) sum += out[d] * (double)a->d_out[(query * a->shape.H + h) * a->shape.D + d];
+            for (int64_t d = 0; d < a->shape.D; d++)
+                sum += out[d] * (double)a->d_out[(query * a->shape.H + h) * a->shape.D + d];
         }
     }
     return sum;
@@ -169,7 +176,8 @@ static void gradients_agree_with_finite_differences(void **state) {
             const double step_down = (double)kept - (double)parts[p].value[i], below = plain_objective(&a);
             parts[p].value[i] = kept;
             const double numeric = (above - below) / (step_up + step_down);
-            if (fabs(numeric - (double)parts[p].gradient[i]) > 2e-5) fail_msg("part %d, element %lld: %g and %g", p, (long long)i, numeric, (double)parts[p].gradient[i]);
+            if (fabs(numeric - (double)parts[p].gradient[i]) > 2e-5)
+                fail_msg("part %d, element %lld: %g and %g", p, (long long)i, numeric, (double)parts[p].gradient[i]);
         }
     }
     attention_free(&a);
@@ -205,7 +213,8 @@ static void enormous_scores_stay_finite(void **state) {
     for (int i = 0; i < 100 * 16; i++) a.q[i] *= 1e4f;
     attention_forward(a.out, a.log_sum, a.q, a.k, a.v, &a.shape, &a.batch);
     attention_backward(a.d_q, a.d_k, a.d_v, a.d_out, a.out, a.log_sum, a.q, a.k, a.v, &a.shape, &a.batch, a.delta);
-    for (int i = 0; i < 100 * 16; i++) assert_true(isfinite(a.out[i]) && isfinite(a.d_q[i]) && isfinite(a.d_k[i]) && isfinite(a.d_v[i]));
+    for (int i = 0; i < 100 * 16; i++)
+        assert_true(isfinite(a.out[i]) && isfinite(a.d_q[i]) && isfinite(a.d_k[i]) && isfinite(a.d_v[i]));
     attention_free(&a);
 }
 

@@ -57,14 +57,20 @@ static void sizes_that_overflow_give_no_memory(void **state) {
 
 static void utf8_is_checked_strictly(void **state) {
     (void)state;
-    static const char *const bad[] = {"\xff", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc3", "abcdefgh\x80", "\xf8\x88\x80\x80\x80"};
+    static const char *const bad[] = {"\xff", "\xc0\xaf",     "\xe0\x80\x80",        "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                      "\xc3", "abcdefgh\x80", "\xf8\x88\x80\x80\x80"};
     size_t at;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(utf8_valid(bad[i], strlen(bad[i]), &at));
     assert_int_equal(at, 0);
-    assert_true(utf8_valid("Grüße, 漢字 🙂 plain ascii follows", strlen("Grüße, 漢字 🙂 plain ascii follows"), NULL));
+    assert_true(utf8_valid("Grüße, 漢字 🙂 plain ascii follows",
+                           strlen("Grüße, 漢字 🙂 plain ascii follows"), NULL));
     struct text repaired = {0};
-    utf8_repair(&repaired, "a\xff" "b", 3);
-    assert_string_equal(repaired.data, "a\xef\xbf\xbd" "b");
+    utf8_repair(&repaired,
+                "a\xff"
+                "b",
+                3);
+    assert_string_equal(repaired.data, "a\xef\xbf\xbd"
+                                       "b");
     text_free(&repaired);
     assert_int_equal(utf8_columns("漢a", 4), 3);
 }
@@ -110,9 +116,11 @@ static void number_parsing_takes_the_whole_string(void **state) {
     int64_t whole;
     double real;
     assert_true(parse_int64("-12", &whole) && whole == -12);
-    assert_false(parse_int64("12x", &whole) || parse_int64("", &whole) || parse_int64(" 1", &whole) || parse_int64("99999999999999999999", &whole));
+    assert_false(parse_int64("12x", &whole) || parse_int64("", &whole) || parse_int64(" 1", &whole) ||
+                 parse_int64("99999999999999999999", &whole));
     assert_true(parse_double("1e-3", &real));
-    assert_false(parse_double("1,5", &real) || parse_double("nan", &real) || parse_double("", &real) || parse_double(" 1", &real));
+    assert_false(parse_double("1,5", &real) || parse_double("nan", &real) || parse_double("", &real) ||
+                 parse_double(" 1", &real));
 }
 
 static void refuse_json(const char *json, const char *part) {

@@ -1,4 +1,5 @@
-/* The bag-of-words baselines against figures worked out by hand, and what evaluation makes of DRGs that a model does not know. */
+/* The bag-of-words baselines against figures worked out by hand, and what evaluation makes of DRGs that a model does
+ * not know. */
 #include "base/error.h"
 #include "eval/baseline.h"
 #include "eval/evaluation.h"
@@ -51,7 +52,8 @@ static void naive_bayes_gives_the_probabilities_of_its_definition(void **state) 
     naive_bayes_smooth(&model, 0.5);
     assert_true(ngrams_count(&ngrams, &question, 1, &asked, &error));
     naive_bayes_logits(&model, &asked, logits);
-    /* Seven n-grams of class 0 hold red 3 times and bird never; seven of class 1 hold bird twice and red never; 6 features. */
+    /* Seven n-grams of class 0 hold red 3 times and bird never; seven of class 1 hold bird twice and red never; 6
+     * features. */
     const double first = log(3.5 / 10) + log(0.5 / 10), second = log(0.5 / 10) + log(2.5 / 10);
     assert_true(fabs((logits[0] - logits[1]) - (first - second)) < 1e-5);
     assert_true(logits[0] == 0.0);
@@ -62,7 +64,8 @@ static void naive_bayes_gives_the_probabilities_of_its_definition(void **state) 
 }
 
 static struct stay make_stay(const char *text, int drg) {
-    return (struct stay){.note_id = "", .hadm_id = "", .subject_id = "", .text = text, .text_length = strlen(text), .drg = drg};
+    return (struct stay){
+        .note_id = "", .hadm_id = "", .subject_id = "", .text = text, .text_length = strlen(text), .drg = drg};
 }
 
 static void both_baselines_learn_what_can_be_learned(void **state) {

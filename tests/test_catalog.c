@@ -36,7 +36,8 @@ static void both_catalogs_are_whole(void **state) {
 
 static void known_drgs_are_what_they_are(void **state) {
     (void)state;
-    const struct drg *failure = catalog_find(catalog_get(GROUPER_V43), 291), *sepsis = catalog_find(catalog_get(GROUPER_V34), 871);
+    const struct drg *failure = catalog_find(catalog_get(GROUPER_V43), 291),
+                     *sepsis = catalog_find(catalog_get(GROUPER_V34), 871);
     assert_string_equal(failure->title, "HEART FAILURE AND SHOCK WITH MCC");
     assert_string_equal(failure->mdc, "05");
     assert_int_equal(failure->type, DRG_MEDICAL);
@@ -87,7 +88,8 @@ static void resolutions_equal_the_published_rule(void **state) {
         skip();
     }
     assert_true(tsv_load(&table, path, &error));
-    assert_true(tsv_require(&table, path, "base_label", &base, &error) && tsv_require(&table, path, "pred_cc", &predicted, &error) &&
+    assert_true(tsv_require(&table, path, "base_label", &base, &error) &&
+                tsv_require(&table, path, "pred_cc", &predicted, &error) &&
                 tsv_require(&table, path, "drg_34_code", &code, &error));
     for (size_t row = 0; row < table.rows; row++) {
         int64_t b = 0, p = 0, c = 0;

@@ -1,8 +1,9 @@
-/* The program as a user meets it: what it prints, and that bad input gives one line, exit status 1 and leaves everything as it was. */
-#include "command.h"
+/* The program as a user meets it: what it prints, and that bad input gives one line, exit status 1 and leaves
+ * everything as it was. */
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "command.h"
 #include "folder.h"
 #include <math.h>
 #include <setjmp.h>
@@ -111,7 +112,9 @@ static void a_note_is_coded_alike_alone_and_in_a_batch(void **state) {
 static void a_csv_of_notes_keeps_quotes_and_line_feeds(void **state) {
     (void)state;
     struct printed printed = {0};
-    const char *path = folder_write_text("notes.csv", "note_id,text\n\"a,1\",\"Brief Hospital Course:\nCame in with \"\"COPD\"\", steroids.\n\"\nb,Knee pain.\n");
+    const char *path = folder_write_text(
+        "notes.csv",
+        "note_id,text\n\"a,1\",\"Brief Hospital Course:\nCame in with \"\"COPD\"\", steroids.\n\"\nb,Knee pain.\n");
     command_run(&printed, "predict --csv --top-k 1 %s", path);
     assert_int_equal(printed.status, 0);
     assert_non_null(strstr(printed.out.data, "\"a,1\",1,"));
@@ -140,7 +143,8 @@ static void notes_that_cannot_be_coded_are_refused_in_one_line(void **state) {
 static void rows_before_a_bad_one_are_printed(void **state) {
     (void)state;
     struct printed printed = {0};
-    command_run(&printed, "predict --csv --top-k 1 %s", folder_write_text("half.csv", "note_id,text\na,Knee pain.\nb,\"open\n"));
+    command_run(&printed, "predict --csv --top-k 1 %s",
+                folder_write_text("half.csv", "note_id,text\na,Knee pain.\nb,\"open\n"));
     assert_int_equal(printed.status, 1);
     assert_non_null(strstr(printed.out.data, "\na,1,"));
     printed_free(&printed);
@@ -196,8 +200,20 @@ static void wrong_usage_ends_with_status_2_and_a_remedy(void **state) {
     command_run(&printed, "predct");
     assert_int_equal(printed.status, 2);
     assert_non_null(strstr(printed.errors.data, "did you mean `casemix predict`"));
-    static const char *const wrong[] = {"", "predict --top-k 0", "predict --frobnicate", "train", "eval", "metrics", "synth", "drg show", "drg frob", "eval --data x",
-                                        "metrics classify", "synth --stays -1 --out x", "train recipe.yaml", "tokenize --nope"};
+    static const char *const wrong[] = {"",
+                                        "predict --top-k 0",
+                                        "predict --frobnicate",
+                                        "train",
+                                        "eval",
+                                        "metrics",
+                                        "synth",
+                                        "drg show",
+                                        "drg frob",
+                                        "eval --data x",
+                                        "metrics classify",
+                                        "synth --stays -1 --out x",
+                                        "train recipe.yaml",
+                                        "tokenize --nope"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         command_run(&printed, "%s", wrong[i]);
         if (printed.status != 2) fail_msg("casemix %s: status %d, %s", wrong[i], printed.status, printed.errors.data);

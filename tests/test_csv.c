@@ -21,7 +21,8 @@ static void quotes_commas_and_line_feeds_inside_fields_are_kept(void **state) {
     bool more;
     size_t length;
     int text;
-    const char *path = folder_write_text("q.csv", "id,text\r\n1,\"a \"\"quoted\"\" word, comma\nand line\"\n2,  blanks stay \n3,\n");
+    const char *path =
+        folder_write_text("q.csv", "id,text\r\n1,\"a \"\"quoted\"\" word, comma\nand line\"\n2,  blanks stay \n3,\n");
     assert_true(csv_open(&reader, path, &error));
     assert_true(csv_require(reader, "text", &text, &error));
     assert_true(csv_next(reader, &more, &error) && more);
@@ -38,7 +39,8 @@ static void quotes_commas_and_line_feeds_inside_fields_are_kept(void **state) {
 
 static void what_is_written_reads_back(void **state) {
     (void)state;
-    static const char *const fields[] = {"plain", "with, comma", "with \"quote\"", "line\nfeed", "cr\rreturn", "", " lead", "\"", "é漢"};
+    static const char *const fields[] = {
+        "plain", "with, comma", "with \"quote\"", "line\nfeed", "cr\rreturn", "", " lead", "\"", "é漢"};
     struct text out = {0};
     struct csv_reader *reader;
     struct error error = {0};

@@ -1,4 +1,5 @@
-/* The decoder as a whole: gradients against finite differences, packing, pooling, LoRA, and what is written read back. */
+/* The decoder as a whole: gradients against finite differences, packing, pooling, LoRA, and what is written read back.
+ */
 #include "base/error.h"
 #include "base/rng.h"
 #include "model/decoder.h"
@@ -24,9 +25,25 @@ static const struct batch batch = {TOKENS, SEQUENCES, tokens, offsets};
 
 /* A Qwen2 with grouped keys and biases, small enough to differentiate by hand. */
 static struct model_config small_config(void) {
-    return (struct model_config){.architecture = ARCHITECTURE_QWEN2, .classifier = true, .V = 31, .C = 16, .L = 2, .H = 4, .K = 2, .D = 6,
-                                 .F = 24, .labels = LABELS, .positions = 64, .norm_eps = 1e-6f, .rope_theta = 10000, .qkv_bias = true,
-                                 .tied = true, .bos_id = -1, .eos_id = -1, .pad_id = -1, .initializer_range = 0.3f};
+    return (struct model_config){.architecture = ARCHITECTURE_QWEN2,
+                                 .classifier = true,
+                                 .V = 31,
+                                 .C = 16,
+                                 .L = 2,
+                                 .H = 4,
+                                 .K = 2,
+                                 .D = 6,
+                                 .F = 24,
+                                 .labels = LABELS,
+                                 .positions = 64,
+                                 .norm_eps = 1e-6f,
+                                 .rope_theta = 10000,
+                                 .qkv_bias = true,
+                                 .tied = true,
+                                 .bos_id = -1,
+                                 .eos_id = -1,
+                                 .pad_id = -1,
+                                 .initializer_range = 0.3f};
 }
 
 static void create(struct decoder *decoder) {
@@ -36,7 +53,8 @@ static void create(struct decoder *decoder) {
     /* Zero biases would hide their share: give every parameter some noise. */
     struct rng rng;
     rng_seed(&rng, 11);
-    for (int64_t i = 0; i < decoder->parameters.total; i++) decoder->parameters.values[i] += 0.1f * (float)rng_normal(&rng);
+    for (int64_t i = 0; i < decoder->parameters.total; i++)
+        decoder->parameters.values[i] += 0.1f * (float)rng_normal(&rng);
 }
 
 static double loss_of(const struct decoder *decoder, struct decoder_run *run, uint64_t dropout_seed, float *d_logits) {
@@ -48,8 +66,8 @@ static double loss_of(const struct decoder *decoder, struct decoder_run *run, ui
     return loss;
 }
 
-/* Central differences in f32 with step h = 2^-7: truncation h^2 f'''/6 and rounding 1e-7 f / h together stay near 1e-4 of a gradient of
- * order 1, so each tensor's gradient must agree within 1 % of its norm plus 1e-4 an element. */
+/* Central differences in f32 with step h = 2^-7: truncation h^2 f'''/6 and rounding 1e-7 f / h together stay near 1e-4
+ * of a gradient of order 1, so each tensor's gradient must agree within 1 % of its norm plus 1e-4 an element. */
 static void check_gradients(struct decoder *decoder, uint64_t dropout_seed) {
     struct error error = {0};
     struct decoder_run *run;
@@ -114,7 +132,8 @@ static void write_model(const char *folder) {
     decoder_close(&decoder);
 }
 
-static const struct lora_settings lora = {.rank = 3, .alpha = 6, .dropout = 0.3, .targets = {true, true, true, true, true, true, true}};
+static const struct lora_settings lora = {
+    .rank = 3, .alpha = 6, .dropout = 0.3, .targets = {true, true, true, true, true, true, true}};
 
 static void open_with_lora(struct decoder *decoder, const char *folder) {
     struct error error = {0};
@@ -122,7 +141,8 @@ static void open_with_lora(struct decoder *decoder, const char *folder) {
     assert_true(decoder_add_lora(decoder, &lora, LABELS, 5, &error));
     struct rng rng;
     rng_seed(&rng, 3);
-    for (int64_t i = 0; i < decoder->parameters.total; i++) decoder->parameters.values[i] += 0.1f * (float)rng_normal(&rng);
+    for (int64_t i = 0; i < decoder->parameters.total; i++)
+        decoder->parameters.values[i] += 0.1f * (float)rng_normal(&rng);
 }
 
 static void every_gradient_of_lora_agrees_with_finite_differences_dropout_included(void **state) {
@@ -149,7 +169,8 @@ static void logits_of(const struct decoder *decoder, const struct batch *these, 
 
 static void assert_close(const float *a, const float *b, int64_t count, double tolerance) {
     for (int64_t i = 0; i < count; i++) {
-        if (!(fabs((double)a[i] - (double)b[i]) <= tolerance)) fail_msg("element %lld: %g and %g", (long long)i, (double)a[i], (double)b[i]);
+        if (!(fabs((double)a[i] - (double)b[i]) <= tolerance))
+            fail_msg("element %lld: %g and %g", (long long)i, (double)a[i], (double)b[i]);
     }
 }
 

@@ -1,4 +1,5 @@
-/* The small layers: forward against double precision, backward against central differences of the double-precision forward. */
+/* The small layers: forward against double precision, backward against central differences of the double-precision
+ * forward. */
 #include "base/rng.h"
 #include "base/threads.h"
 #include "tensor/attention.h"
@@ -32,7 +33,8 @@ static void assert_near(const char *what, const float *got, const double *want, 
         difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
         norm += want[i] * want[i];
     }
-    if (sqrt(difference) > relative * sqrt(norm) + 1e-30) fail_msg("%s: relative error %.2e, allowed %.2e", what, sqrt(difference / norm), relative);
+    if (sqrt(difference) > relative * sqrt(norm) + 1e-30)
+        fail_msg("%s: relative error %.2e, allowed %.2e", what, sqrt(difference / norm), relative);
 }
 
 /* A scalar function of an array, in double. */
@@ -108,8 +110,12 @@ static double swiglu_by(const double *x, void *context, bool by_gate) {
     return sum;
 }
 
-static double swiglu_by_gate(const double *x, void *context) { return swiglu_by(x, context, true); }
-static double swiglu_by_up(const double *x, void *context) { return swiglu_by(x, context, false); }
+static double swiglu_by_gate(const double *x, void *context) {
+    return swiglu_by(x, context, true);
+}
+static double swiglu_by_up(const double *x, void *context) {
+    return swiglu_by(x, context, false);
+}
 
 static void swiglu_backward_agrees_with_finite_differences(void **state) {
     (void)state;
@@ -206,15 +212,18 @@ static void embedding_gradient_sums_over_repeated_tokens(void **state) {
     free(table), free(d_out);
 }
 
-static double reference_product(bool ta, bool tb, int64_t N, int64_t K, int64_t M, const float *A, const float *B, int64_t m, int64_t n) {
+static double reference_product(bool ta, bool tb, int64_t N, int64_t K, int64_t M, const float *A, const float *B,
+                                int64_t m, int64_t n) {
     double sum = 0;
-    for (int64_t k = 0; k < K; k++) sum += (double)(ta ? A[k * M + m] : A[m * K + k]) * (double)(tb ? B[n * K + k] : B[k * N + n]);
+    for (int64_t k = 0; k < K; k++)
+        sum += (double)(ta ? A[k * M + m] : A[m * K + k]) * (double)(tb ? B[n * K + k] : B[k * N + n]);
     return sum;
 }
 
 static void products_agree_with_double_precision(void **state) {
     (void)state;
-    static const int64_t shapes[][3] = {{1, 1, 1}, {1, 33, 17}, {3, 70, 129}, {5, 7, 3}, {64, 48, 32}, {37, 130, 61}, {2, 5, 0}, {130, 3, 257}};
+    static const int64_t shapes[][3] = {{1, 1, 1},    {1, 33, 17},   {3, 70, 129}, {5, 7, 3},
+                                        {64, 48, 32}, {37, 130, 61}, {2, 5, 0},    {130, 3, 257}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         const int64_t M = shapes[s][0], N = shapes[s][1], K = shapes[s][2];
         for (int way = 0; way < 8; way++) {
@@ -222,7 +231,8 @@ static void products_agree_with_double_precision(void **state) {
             float *A = noise(M * K), *B = noise(N * K), *got = noise(M * N);
             double *want = malloc((size_t)(M * N) * sizeof *want);
             for (int64_t i = 0; i < M * N; i++) {
-                want[i] = 0.5 * reference_product(ta, tb, N, K, M, A, B, i / N, i % N) + (accumulate ? (double)got[i] : 0);
+                want[i] =
+                    0.5 * reference_product(ta, tb, N, K, M, A, B, i / N, i % N) + (accumulate ? (double)got[i] : 0);
             }
             gemm(ta, tb, M, N, K, 0.5f, A, ta ? M : K, B, tb ? K : N, accumulate ? 1 : 0, got, N);
             assert_near("product", got, want, M * N, 1e-6);
@@ -234,7 +244,8 @@ static void products_agree_with_double_precision(void **state) {
 static void linear_layers_read_every_storage_type(void **state) {
     (void)state;
     enum { O = 300, I = 2100 }; /* more than one panel of widened rows */
-    float *w = noise(O * I), *x = noise(T * I), *d_y = noise(T * O), *y = malloc(T * O * sizeof *y), *d_x = malloc(T * I * sizeof *d_x);
+    float *w = noise(O * I), *x = noise(T * I), *d_y = noise(T * O), *y = malloc(T * O * sizeof *y),
+          *d_x = malloc(T * I * sizeof *d_x);
     float *panel = malloc(4 << 20), bias_values[O];
     uint16_t *stored = malloc((size_t)O * I * sizeof *stored);
     double *want = malloc((size_t)T * I * sizeof *want);
@@ -242,12 +253,15 @@ static void linear_layers_read_every_storage_type(void **state) {
     const struct matrix bias = {DTYPE_F32, 1, O, bias_values};
     for (int d = DTYPE_F16; d <= DTYPE_BF16; d++) {
         struct matrix weight = {(enum dtype)d, O, I, stored};
-        if (d == DTYPE_F16) narrow_f16(stored, w, (int64_t)O * I);
-        else narrow_bf16(stored, w, (int64_t)O * I);
+        if (d == DTYPE_F16)
+            narrow_f16(stored, w, (int64_t)O * I);
+        else
+            narrow_bf16(stored, w, (int64_t)O * I);
         matrix_widen(w, &weight, 0, (int64_t)O * I);
         assert_true(linear_panel_size(&weight) <= (int64_t)(4 << 20) / 4);
         linear_forward(y, x, &weight, &bias, T, false, panel);
-        for (int i = 0; i < T * O; i++) want[i] = reference_product(false, true, O, I, T, x, w, i / O, i % O) + (double)bias_values[i % O];
+        for (int i = 0; i < T * O; i++)
+            want[i] = reference_product(false, true, O, I, T, x, w, i / O, i % O) + (double)bias_values[i % O];
         assert_near("y", y, want, T * O, 1e-6);
         linear_backward_input(d_x, d_y, &weight, T, false, panel);
         for (int i = 0; i < T * I; i++) want[i] = reference_product(false, false, I, O, T, d_y, w, i / I, i % I);
@@ -258,7 +272,8 @@ static void linear_layers_read_every_storage_type(void **state) {
 
 static void halves_and_bfloats_round_to_nearest_even(void **state) {
     (void)state;
-    const float in[] = {1.0f, -2.5f, 65504.0f, 65520.0f, 6.1035156e-5f, 5.9604645e-8f, 2.9802322e-8f, 0.0f, 1.00048828125f, INFINITY};
+    const float in[] = {1.0f,          -2.5f,         65504.0f, 65520.0f,       6.1035156e-5f,
+                        5.9604645e-8f, 2.9802322e-8f, 0.0f,     1.00048828125f, INFINITY};
     const uint16_t half[] = {0x3c00, 0xc100, 0x7bff, 0x7c00, 0x0400, 0x0001, 0x0000, 0x0000, 0x3c00, 0x7c00};
     uint16_t got[10];
     narrow_f16(got, in, 10);

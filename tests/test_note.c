@@ -19,9 +19,11 @@ static void expect(const char *note, bool found, const char *section) {
 
 static void the_section_ends_at_the_next_heading(void **state) {
     (void)state;
-    expect("HPI:\nx\n\nBrief Hospital Course:\nCame with AKI.\n\nMedications on Admission:\n1. aspirin\n", true, "Came with AKI.");
+    expect("HPI:\nx\n\nBrief Hospital Course:\nCame with AKI.\n\nMedications on Admission:\n1. aspirin\n", true,
+           "Came with AKI.");
     expect("HOSPITAL COURSE\nCame with AKI.\nDISCHARGE DIAGNOSIS:\nAKI", true, "Came with AKI.");
-    expect("Summary of Hospital Course by Problem: # AKI: fluids\n# HTN\nDischarge Disposition:\nHome", true, "# AKI: fluids\n# HTN");
+    expect("Summary of Hospital Course by Problem: # AKI: fluids\n# HTN\nDischarge Disposition:\nHome", true,
+           "# AKI: fluids\n# HTN");
     expect("**Hospital Course:**\r\nCame.\r\n\r\nDischarge Condition:\r\nGood", true, "Came.");
     expect("Brief Hospital Course:\nto the end of the note\n", true, "to the end of the note");
 }
@@ -29,13 +31,14 @@ static void the_section_ends_at_the_next_heading(void **state) {
 static void words_inside_a_sentence_are_no_heading(void **state) {
     (void)state;
     expect("Her hospital course was long.\n", false, "Her hospital course was long.");
-    expect("Brief Hospital Course:\nHeld discharge medications until stable. Disposition unclear.\nFollow-up:\nPCP", true,
-           "Held discharge medications until stable. Disposition unclear.");
+    expect("Brief Hospital Course:\nHeld discharge medications until stable. Disposition unclear.\nFollow-up:\nPCP",
+           true, "Held discharge medications until stable. Disposition unclear.");
 }
 
 static void an_empty_section_is_passed_over(void **state) {
     (void)state;
-    expect("Brief Hospital Course:\n\nDischarge Medications:\nnone\n\nHospital Course:\nReal text.\n", true, "Real text.");
+    expect("Brief Hospital Course:\n\nDischarge Medications:\nnone\n\nHospital Course:\nReal text.\n", true,
+           "Real text.");
     expect("  no headings at all \n", false, "no headings at all");
     expect("", false, "");
 }

@@ -1,4 +1,5 @@
-/* Every case of ../shared/oracle whose kind casemix computes: build/oracle must agree with the double-precision reference. */
+/* Every case of ../shared/oracle whose kind casemix computes: build/oracle must agree with the double-precision
+ * reference. */
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"

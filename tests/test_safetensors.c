@@ -46,7 +46,8 @@ static void tensors_read_back_in_every_storage_type(void **state) {
     const float values[6] = {1, -2.5f, 0.25f, 1024, -0.0078125f, 3};
     struct error error = {0};
     for (int dtype = DTYPE_F32; dtype <= DTYPE_BF16; dtype++) {
-        const struct tensor_to_write tensors[] = {{"b.weight", (enum dtype)dtype, 2, {2, 3}, values}, {"a.bias", (enum dtype)dtype, 1, {3}, values + 3}};
+        const struct tensor_to_write tensors[] = {{"b.weight", (enum dtype)dtype, 2, {2, 3}, values},
+                                                  {"a.bias", (enum dtype)dtype, 1, {3}, values + 3}};
         const char *const metadata[] = {"format", "pt"};
         struct safetensors *set;
         struct matrix matrix;
@@ -71,15 +72,29 @@ static void hostile_headers_are_refused(void **state) {
     refuse(write_file("list", "[]", 0), "not a JSON object");
     refuse(write_file("broken", "{\"a\":", 0), "not valid JSON");
     refuse(write_file("dtype", "{\"a\":{\"dtype\":\"F7\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4), "dtype");
-    refuse(write_file("behind", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4), "outside the file");
-    refuse(write_file("size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8), "asks for 12 bytes");
+    refuse(write_file("behind", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4),
+           "outside the file");
+    refuse(write_file("size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8),
+           "asks for 12 bytes");
     refuse(write_file("negative", "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,8]}}", 8), "no size");
-    refuse(write_file("overflow", "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4294967296],\"data_offsets\":[0,0]}}", 0), "too many elements");
-    refuse(write_file("dims", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]}}", 4), "dimensions");
+    refuse(write_file("overflow",
+                      "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4294967296],\"data_offsets\":[0,0]}}",
+                      0),
+           "too many elements");
+    refuse(write_file("dims", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]}}", 4),
+           "dimensions");
     refuse(write_file("hole", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8), "hole");
-    refuse(write_file("over", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8), "overlap");
+    refuse(write_file("over",
+                      "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\","
+                      "\"shape\":[1],\"data_offsets\":[4,8]}}",
+                      8),
+           "overlap");
     refuse(write_file("rest", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 8), "belong to none");
-    refuse(write_file("twice", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8), "twice");
+    refuse(write_file("twice",
+                      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\","
+                      "\"shape\":[1],\"data_offsets\":[4,8]}}",
+                      8),
+           "twice");
     refuse(write_file("metadata", "{\"__metadata__\":{\"a\":1}}", 0), "no string");
     refuse(folder_path("absent"), "absent");
     mkdir(folder_path("empty"), 0755);
@@ -96,7 +111,9 @@ static void a_wrong_shape_and_a_nan_are_named(void **state) {
     assert_true(safetensors_write(folder_path("model.safetensors"), &tensor, 1, NULL, 0, &error));
     assert_true(safetensors_open(&set, folder_path("model.safetensors"), &error));
     assert_false(safetensors_matrix(set, "model.layers.3.mlp.up_proj.weight", 2, 4, &matrix, &error));
-    assert_string_equal(error.message, "model.safetensors: tensor model.layers.3.mlp.up_proj.weight has shape [2, 3], config.json says [2, 4]");
+    assert_string_equal(
+        error.message,
+        "model.safetensors: tensor model.layers.3.mlp.up_proj.weight has shape [2, 3], config.json says [2, 4]");
     assert_false(safetensors_matrix(set, "model.layers.3.mlp.up_proj.weight", 2, 3, &matrix, &error));
     assert_non_null(strstr(error.message, "element 4"));
     assert_false(safetensors_matrix(set, "absent", 2, 3, &matrix, &error));
@@ -128,7 +145,8 @@ static void shards_are_joined_and_their_names_checked(void **state) {
 static void damaged_files_never_crash(void **state) {
     (void)state;
     const float values[64] = {0};
-    const struct tensor_to_write tensors[] = {{"one", DTYPE_F32, 2, {4, 8}, values}, {"two", DTYPE_BF16, 1, {64}, values}};
+    const struct tensor_to_write tensors[] = {{"one", DTYPE_F32, 2, {4, 8}, values},
+                                              {"two", DTYPE_BF16, 1, {64}, values}};
     struct error error = {0};
     struct text whole = {0};
     struct rng rng;
@@ -140,7 +158,8 @@ static void damaged_files_never_crash(void **state) {
         struct safetensors *set;
         text_append(&mutant, whole.data, round % 5 == 0 ? rng_below(&rng, whole.length) : whole.length);
         for (int i = 0; i < 3 && mutant.length > 0; i++) {
-            mutant.data[rng_below(&rng, mutant.length < 200 ? mutant.length : 200)] = round % 2 == 0 ? (char)rng_below(&rng, 256) : "0123456789[]{},:\"-"[rng_below(&rng, 18)];
+            mutant.data[rng_below(&rng, mutant.length < 200 ? mutant.length : 200)] =
+                round % 2 == 0 ? (char)rng_below(&rng, 256) : "0123456789[]{},:\"-"[rng_below(&rng, 18)];
         }
         folder_write("mutant", mutant.data == NULL ? "" : mutant.data, mutant.length);
         if (safetensors_open(&set, folder_path("mutant"), &error)) {
@@ -153,8 +172,9 @@ static void damaged_files_never_crash(void **state) {
     text_free(&whole);
 }
 
-static const char good_config[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":100,\"hidden_size\":64,\"num_hidden_layers\":2,"
-                                  "\"num_attention_heads\":4,\"intermediate_size\":96%s}";
+static const char good_config[] =
+    "{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":100,\"hidden_size\":64,\"num_hidden_layers\":2,"
+    "\"num_attention_heads\":4,\"intermediate_size\":96%s}";
 
 static void refuse_config(const char *more, const char *part) {
     char json[2048];
@@ -191,9 +211,29 @@ static void configurations_have_their_defaults_and_refuse_by_name(void **state) 
 
 static void a_written_configuration_reads_back(void **state) {
     (void)state;
-    struct model_config made = {.architecture = ARCHITECTURE_LLAMA, .classifier = true, .V = 50, .C = 32, .L = 3, .H = 4, .K = 2, .D = 10, .F = 40, .labels = 7,
-                                .positions = 77, .norm_eps = 1e-5f, .rope_theta = 5e5, .rope_scaling = ROPE_LLAMA3, .rope_factor = 8, .rope_low = 1,
-                                .rope_high = 4, .rope_original = 64, .tied = true, .bos_id = 1, .eos_id = 2, .pad_id = -1, .initializer_range = 0.02f};
+    struct model_config made = {.architecture = ARCHITECTURE_LLAMA,
+                                .classifier = true,
+                                .V = 50,
+                                .C = 32,
+                                .L = 3,
+                                .H = 4,
+                                .K = 2,
+                                .D = 10,
+                                .F = 40,
+                                .labels = 7,
+                                .positions = 77,
+                                .norm_eps = 1e-5f,
+                                .rope_theta = 5e5,
+                                .rope_scaling = ROPE_LLAMA3,
+                                .rope_factor = 8,
+                                .rope_low = 1,
+                                .rope_high = 4,
+                                .rope_original = 64,
+                                .tied = true,
+                                .bos_id = 1,
+                                .eos_id = 2,
+                                .pad_id = -1,
+                                .initializer_range = 0.02f};
     struct model_config read;
     struct error error = {0};
     mkdir(folder_path("config"), 0755);
@@ -202,7 +242,8 @@ static void a_written_configuration_reads_back(void **state) {
     assert_int_equal(read.labels, 7);
     assert_int_equal(read.D, 10);
     assert_int_equal(read.rope_original, 64);
-    assert_true(read.classifier && read.tied && read.rope_scaling == ROPE_LLAMA3 && read.pad_id == -1 && read.eos_id == 2);
+    assert_true(read.classifier && read.tied && read.rope_scaling == ROPE_LLAMA3 && read.pad_id == -1 &&
+                read.eos_id == 2);
 }
 
 static void refuse_adapter(const char *json, const char *part) {
@@ -221,14 +262,20 @@ static void adapters_that_would_be_computed_wrongly_are_refused(void **state) {
     refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"use_dora\":true}", "use_dora");
     refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"rank_pattern\":{\"q\":2}}", "rank_pattern");
     refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"bias\":\"all\"}", "bias");
-    refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"target_modules\":[\"embed_tokens\"]}", "embed_tokens");
+    refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"target_modules\":[\"embed_tokens\"]}",
+                   "embed_tokens");
     refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"target_modules\":[]}", "target_modules");
 }
 
 static void a_run_card_reads_back(void **state) {
     (void)state;
     int codes[] = {1, 291, 871};
-    struct run_card made = {.task = "classify", .grouper = GROUPER_V43, .max_tokens = 512, .base = "../base", .recipe = "r.yaml", .labels = {GROUPER_V43, codes, 3}};
+    struct run_card made = {.task = "classify",
+                            .grouper = GROUPER_V43,
+                            .max_tokens = 512,
+                            .base = "../base",
+                            .recipe = "r.yaml",
+                            .labels = {GROUPER_V43, codes, 3}};
     struct run_card read;
     struct error error = {0};
     mkdir(folder_path("run"), 0755);
@@ -238,7 +285,8 @@ static void a_run_card_reads_back(void **state) {
     assert_int_equal(read.labels.codes[1], 291);
     assert_string_equal(read.base, "../base");
     run_card_free(&read);
-    folder_write_text("run/casemix.json", "{\"format\":1,\"task\":\"classify\",\"grouper\":\"v43\",\"max_tokens\":5,\"drgs\":[5,4]}");
+    folder_write_text("run/casemix.json",
+                      "{\"format\":1,\"task\":\"classify\",\"grouper\":\"v43\",\"max_tokens\":5,\"drgs\":[5,4]}");
     assert_false(run_card_load(&read, folder_path("run"), &error));
     assert_non_null(strstr(error.message, "rising"));
     folder_write_text("run/casemix.json", "{\"format\":9}");

@@ -1,4 +1,5 @@
-/* The synthetic cohort: labels follow from the codes, notes give nothing away, and the same seed gives the same bytes. */
+/* The synthetic cohort: labels follow from the codes, notes give nothing away, and the same seed gives the same bytes.
+ */
 #include "base/csv.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -38,7 +39,12 @@ static const char *write_cohort(const char *name, int64_t stays, uint64_t seed) 
     static int next;
     char *path = paths[next++ % 4];
     snprintf(path, sizeof paths[0], "%s", folder_path(name));
-    const struct synth_settings settings = {.stays = stays, .seed = seed, .temper = 0.7, .style = {.words = 150, .misspells = 0.003}, .split = {80, 10, 10}, .out = path};
+    const struct synth_settings settings = {.stays = stays,
+                                            .seed = seed,
+                                            .temper = 0.7,
+                                            .style = {.words = 150, .misspells = 0.003},
+                                            .split = {80, 10, 10},
+                                            .out = path};
     struct error error = {0};
     if (!synth_write(&knowledge, &settings, &error)) fail_msg("%s", error.message);
     return path;
@@ -54,9 +60,10 @@ static const char *inside(const char *directory, const char *file) {
 
 /* The rule once more, in the test's own words: what the highest level of the codes may be for a severity. */
 static bool label_fits(enum drg_severity severity, enum cc_level level) {
-    static const bool fits[][3] = {[SEVERITY_MCC] = {false, false, true},        [SEVERITY_CC] = {false, true, false},
-                                   [SEVERITY_NONE] = {true, false, false},       [SEVERITY_WITHOUT_MCC] = {true, true, false},
-                                   [SEVERITY_CC_MCC] = {false, true, true},      [SEVERITY_ANY] = {true, true, true}};
+    static const bool fits[][3] = {
+        [SEVERITY_MCC] = {false, false, true},   [SEVERITY_CC] = {false, true, false},
+        [SEVERITY_NONE] = {true, false, false},  [SEVERITY_WITHOUT_MCC] = {true, true, false},
+        [SEVERITY_CC_MCC] = {false, true, true}, [SEVERITY_ANY] = {true, true, true}};
     return fits[severity][level];
 }
 
@@ -87,7 +94,8 @@ static int32_t find(const char *code) {
 /* Facts of the v43 definitions manual: levels, and what a principal diagnosis switches off. */
 static void levels_and_exclusions_are_the_manuals(void **state) {
     (void)state;
-    const int heart_failure = catalog_find(catalog_get(GROUPER_V43), 291)->base, pneumonia = catalog_find(catalog_get(GROUPER_V43), 193)->base;
+    const int heart_failure = catalog_find(catalog_get(GROUPER_V43), 291)->base,
+              pneumonia = catalog_find(catalog_get(GROUPER_V43), 193)->base;
     assert_int_equal(knowledge_level(&knowledge, find("J9600"), find("J189"), pneumonia), LEVEL_MCC);
     assert_int_equal(knowledge_level(&knowledge, find("N179"), find("J189"), pneumonia), LEVEL_CC);
     assert_int_equal(knowledge_level(&knowledge, find("I5023"), find("J189"), pneumonia), LEVEL_MCC);
@@ -130,21 +138,26 @@ static void levels_agree_with_the_grouper_on_public_claims(void **state) {
     for (size_t row = 0; row < table.rows; row++) {
         const struct drg *drg = catalog_find(catalog_get(GROUPER_V43), atoi(tsv_cell(&table, row, at[2])));
         enum cc_level level;
-        if (drg == NULL || !claim_level(tsv_cell(&table, row, at[0]), tsv_cell(&table, row, at[1]), drg->base, &level)) continue;
+        if (drg == NULL || !claim_level(tsv_cell(&table, row, at[0]), tsv_cell(&table, row, at[1]), drg->base, &level))
+            continue;
         compared++;
         agreed += strncmp(tsv_cell(&table, row, at[3]), levels[level], strlen(levels[level])) == 0;
     }
     tsv_free(&table);
     print_message("%zu of %zu levels agree\n", agreed, compared);
-    if (compared < 50000 || (double)agreed < 0.995 * (double)compared) fail_msg("%zu of %zu levels agree", agreed, compared);
+    if (compared < 50000 || (double)agreed < 0.995 * (double)compared)
+        fail_msg("%zu of %zu levels agree", agreed, compared);
 }
 
-/* No word of the note looks like a code: a letter, two digits, and perhaps more with or without a point; three digits after "DRG". */
+/* No word of the note looks like a code: a letter, two digits, and perhaps more with or without a point; three digits
+ * after "DRG". */
 static bool holds_code(const char *text) {
     for (const char *at = text; *at != '\0'; at++) {
         const bool start = at == text || strchr(" \n\t(,;:.\"", at[-1]) != NULL;
         if (!start || at[0] < 'A' || at[0] > 'Z') continue;
-        if (at[1] >= '0' && at[1] <= '9' && at[2] >= '0' && at[2] <= '9' && at[3] == '.' && at[4] >= '0' && at[4] <= '9') return true;
+        if (at[1] >= '0' && at[1] <= '9' && at[2] >= '0' && at[2] <= '9' && at[3] == '.' && at[4] >= '0' &&
+            at[4] <= '9')
+            return true;
     }
     return strstr(text, "DRG") != NULL || strstr(text, "ICD-") != NULL;
 }
@@ -173,8 +186,9 @@ static void no_note_holds_a_title_or_a_code(void **state) {
 
 static void same_seed_same_bytes_whatever_the_threads(void **state) {
     (void)state;
-    static const char *const files[] = {"discharge.csv.gz", "drgcodes.csv.gz", "diagnoses_icd.csv.gz", "procedures_icd.csv.gz",
-                                        "train.jsonl", "dev.jsonl", "test.jsonl", "labels.tsv"};
+    static const char *const files[] = {
+        "discharge.csv.gz", "drgcodes.csv.gz", "diagnoses_icd.csv.gz", "procedures_icd.csv.gz",
+        "train.jsonl",      "dev.jsonl",       "test.jsonl",           "labels.tsv"};
     const int threads = threads_count();
     const char *a = write_cohort("a", 700, 3);
     threads_set(threads == 1 ? 2 : 1);
@@ -187,7 +201,9 @@ static void same_seed_same_bytes_whatever_the_threads(void **state) {
     assert_false(files_equal(inside(a, "train.jsonl"), inside(c, "train.jsonl")));
 }
 
-static int compare_strings(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_strings(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 static void no_patient_stands_on_two_sides(void **state) {
     (void)state;
@@ -225,14 +241,20 @@ static void damaged_datasets_are_refused_by_line(void **state) {
     (void)state;
     static const struct {
         const char *content, *part;
-    } cases[] = {{"{\"text\":\"a\",\"drg\":470}\n{\"text\":", "line 2"}, {"{\"drg\":470}\n", "text"},         {"{\"text\":5}\n", "text"},
-                 {"{\"text\":\"a\",\"drg\":1000}\n", "drg"},              {"[]\n", "not a JSON object"},        {"{\"text\":\"a\",\"drg\":4.5}\n", "drg"},
-                 {"{\"text\":\"a\",\"hadm_id\":[]}\n", "hadm_id"},        {"{\"text\":\"\xff\"}\n", "UTF-8"}};
+    } cases[] = {{"{\"text\":\"a\",\"drg\":470}\n{\"text\":", "line 2"},
+                 {"{\"drg\":470}\n", "text"},
+                 {"{\"text\":5}\n", "text"},
+                 {"{\"text\":\"a\",\"drg\":1000}\n", "drg"},
+                 {"[]\n", "not a JSON object"},
+                 {"{\"text\":\"a\",\"drg\":4.5}\n", "drg"},
+                 {"{\"text\":\"a\",\"hadm_id\":[]}\n", "hadm_id"},
+                 {"{\"text\":\"\xff\"}\n", "UTF-8"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct dataset dataset = {0};
         struct error error = {0};
         assert_false(dataset_load(&dataset, folder_write_text("bad.jsonl", cases[i].content), &error));
-        if (strstr(error.message, cases[i].part) == NULL) fail_msg("\"%s\" does not say \"%s\"", error.message, cases[i].part);
+        if (strstr(error.message, cases[i].part) == NULL)
+            fail_msg("\"%s\" does not say \"%s\"", error.message, cases[i].part);
         dataset_free(&dataset);
     }
     struct labels labels = {0};
@@ -246,7 +268,12 @@ static void a_folder_in_use_is_left_alone(void **state) {
     (void)state;
     struct error error = {0};
     const char *cohort = write_cohort("used", 50, 1);
-    const struct synth_settings settings = {.stays = 50, .seed = 2, .temper = 1, .style = {.words = 150, .misspells = 0.003}, .split = {80, 10, 10}, .out = cohort};
+    const struct synth_settings settings = {.stays = 50,
+                                            .seed = 2,
+                                            .temper = 1,
+                                            .style = {.words = 150, .misspells = 0.003},
+                                            .split = {80, 10, 10},
+                                            .out = cohort};
     assert_false(synth_write(&knowledge, &settings, &error));
     assert_non_null(strstr(error.message, "not empty"));
 }

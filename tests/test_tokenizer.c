@@ -1,4 +1,5 @@
-/* Tokenizers: the published vectors of Qwen2.5 and Llama 3.1, round trips, hostile files, long words, and the BPE trainer. */
+/* Tokenizers: the published vectors of Qwen2.5 and Llama 3.1, round trips, hostile files, long words, and the BPE
+ * trainer. */
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -27,7 +28,8 @@ static char folder[512];
 
 static int make_folder(void **state) {
     (void)state;
-    snprintf(folder, sizeof folder, "%s/casemix-tokenizer-XXXXXX", getenv("TMPDIR") == NULL ? "/tmp" : getenv("TMPDIR"));
+    snprintf(folder, sizeof folder, "%s/casemix-tokenizer-XXXXXX",
+             getenv("TMPDIR") == NULL ? "/tmp" : getenv("TMPDIR"));
     log_quiet(true);
     return mkdtemp(folder) == NULL;
 }
@@ -41,11 +43,13 @@ static int remove_folder(void **state) {
 
 static void train(const char *directory) {
     static const char *const special[] = {"<|endoftext|>", "<|im_end|>"};
-    const struct bpe_settings settings = {.vocabulary = 320, .minimum_count = 2, .special = special, .special_count = 2};
+    const struct bpe_settings settings = {
+        .vocabulary = 320, .minimum_count = 2, .special = special, .special_count = 2};
     struct error error = {0};
     struct bpe_trainer *trainer;
     assert_true(bpe_trainer_open(&trainer, &settings, &error));
-    for (size_t i = 0; i < sizeof corpus / sizeof corpus[0]; i++) assert_true(bpe_trainer_add(trainer, corpus[i], strlen(corpus[i]), &error));
+    for (size_t i = 0; i < sizeof corpus / sizeof corpus[0]; i++)
+        assert_true(bpe_trainer_add(trainer, corpus[i], strlen(corpus[i]), &error));
     if (!bpe_trainer_write(trainer, directory, &error)) fail_msg("%s", error.message);
     bpe_trainer_close(trainer);
 }
@@ -67,7 +71,8 @@ static bool check_vector(void *context, uint64_t line, const json_node *root, st
     assert_true(tokenizer_encode(current, text, strlen(text), false, &ids, error));
     size_t i = 0;
     for (const json_node *id = json_first(json_member(root, "ids")); id != NULL; id = json_next(id), i++) {
-        if (i >= ids.count || (int32_t)json_number(id) != ids.ids[i]) fail_msg("line %llu: id %zu differs", (unsigned long long)line, i);
+        if (i >= ids.count || (int32_t)json_number(id) != ids.ids[i])
+            fail_msg("line %llu: id %zu differs", (unsigned long long)line, i);
     }
     assert_int_equal(i, ids.count);
     struct text back = {0};
@@ -105,7 +110,8 @@ static void llama3_vectors_match(void **state) {
 
 static void random_text_comes_back_from_its_ids(void **state) {
     (void)state;
-    static const char *const pieces[] = {"a", "Heart", " failure", "  ", "\n", "\r\n", "é", "漢字", "🙂", "'s", "12", "-", "\t", "<|im_end|>", "ß", "…"};
+    static const char *const pieces[] = {"a",    "Heart", " failure", "  ", "\n", "\r\n",       "é", "漢字",
+                                         "🙂", "'s",    "12",       "-",  "\t", "<|im_end|>", "ß", "…"};
     struct tokenizer *tokenizer = own_tokenizer();
     struct error error = {0};
     struct rng rng;
@@ -113,7 +119,8 @@ static void random_text_comes_back_from_its_ids(void **state) {
     for (int round = 0; round < 300; round++) {
         struct text text = {0}, back = {0};
         struct token_list ids = {0};
-        for (uint64_t i = rng_below(&rng, 40) + 1; i > 0; i--) text_add(&text, pieces[rng_below(&rng, sizeof pieces / sizeof pieces[0])]);
+        for (uint64_t i = rng_below(&rng, 40) + 1; i > 0; i--)
+            text_add(&text, pieces[rng_below(&rng, sizeof pieces / sizeof pieces[0])]);
         assert_true(tokenizer_encode(tokenizer, text.data, text.length, false, &ids, &error));
         assert_true(tokenizer_decode(tokenizer, ids.ids, ids.count, false, &back, &error));
         assert_int_equal(back.length, text.length);
@@ -199,7 +206,8 @@ static void files_that_are_no_byte_level_bpe_are_refused_by_name(void **state) {
     refuse("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 99999999999}, \"merges\": []}}", "valid id");
     refuse("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", "twice");
     refuse("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}", "byte 0x");
-    refuse("{\"model\": {\"type\": \"BPE\", \"byte_fallback\": true, \"vocab\": {\"a\": 0}, \"merges\": []}}", "byte_fallback");
+    refuse("{\"model\": {\"type\": \"BPE\", \"byte_fallback\": true, \"vocab\": {\"a\": 0}, \"merges\": []}}",
+           "byte_fallback");
 }
 
 static void damaged_copies_never_crash(void **state) {
@@ -217,7 +225,8 @@ static void damaged_copies_never_crash(void **state) {
     for (int round = 0; round < 200; round++) {
         struct text mutant = {0};
         text_append(&mutant, whole.data, round % 4 == 0 ? rng_below(&rng, whole.length) : whole.length);
-        for (int i = 0; i < 3 && mutant.length > 0; i++) mutant.data[rng_below(&rng, mutant.length)] = "0\"{}[]:,a-9\\"[rng_below(&rng, 12)];
+        for (int i = 0; i < 3 && mutant.length > 0; i++)
+            mutant.data[rng_below(&rng, mutant.length)] = "0\"{}[]:,a-9\\"[rng_below(&rng, 12)];
         assert_true(file_write(bad, mutant.data == NULL ? "" : mutant.data, mutant.length, &error));
         if (tokenizer_open(&tokenizer, bad, &error)) tokenizer_close(tokenizer);
         text_free(&mutant);

@@ -33,14 +33,15 @@ bool casemix_open(struct casemix_model **out, const char *directory, char messag
     return true;
 }
 
-static void fill_prediction(const struct classifier *classifier, struct casemix_prediction *prediction, struct ranked ranked) {
+static void fill_prediction(const struct classifier *classifier, struct casemix_prediction *prediction,
+                            struct ranked ranked) {
     const struct drg *drg = catalog_find(classifier->catalog, classifier->card.labels.codes[ranked.label]);
-    *prediction = (struct casemix_prediction){drg->code, drg->title, (double)ranked.p, drg->weight, drg->gmlos, drg->mdc,
-                                              severity_name(drg->severity)};
+    *prediction = (struct casemix_prediction){
+        drg->code, drg->title, (double)ranked.p, drg->weight, drg->gmlos, drg->mdc, severity_name(drg->severity)};
 }
 
-bool casemix_predict(const struct casemix_model *model, const char *note, size_t length, struct casemix_prediction *top, size_t k,
-                     char message[CASEMIX_MESSAGE]) {
+bool casemix_predict(const struct casemix_model *model, const char *note, size_t length, struct casemix_prediction *top,
+                     size_t k, char message[CASEMIX_MESSAGE]) {
     const struct classifier *classifier = &model->classifier;
     const size_t labels = classifier->card.labels.count;
     struct error error = {0};
@@ -67,9 +68,13 @@ bool casemix_predict(const struct casemix_model *model, const char *note, size_t
     return done || report(&error, message);
 }
 
-size_t casemix_labels(const struct casemix_model *model) { return model->classifier.card.labels.count; }
+size_t casemix_labels(const struct casemix_model *model) {
+    return model->classifier.card.labels.count;
+}
 
-const char *casemix_grouper(const struct casemix_model *model) { return grouper_name(model->classifier.card.grouper); }
+const char *casemix_grouper(const struct casemix_model *model) {
+    return grouper_name(model->classifier.card.grouper);
+}
 
 void casemix_close(struct casemix_model *model) {
     if (model == NULL) return;

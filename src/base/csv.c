@@ -53,7 +53,8 @@ static void take_field(void *bytes, size_t length, void *context) {
 static void take_record(int end, void *context) {
     struct csv_reader *reader = context;
     (void)end;
-    if (!memory_grow(&reader->records, &reader->record_capacity, reader->record_count + 1, sizeof *reader->records, NULL)) {
+    if (!memory_grow(&reader->records, &reader->record_capacity, reader->record_count + 1, sizeof *reader->records,
+                     NULL)) {
         reader->failed = true;
         return;
     }
@@ -80,14 +81,17 @@ static bool parser_error(struct csv_reader *reader, struct error *error) {
     const int code = csv_error(&reader->parser);
     const unsigned long long line = (unsigned long long)reader->record_line;
     if (code == CSV_EPARSE) {
-        error_set(error, "%s: a quote is not closed or stands in the middle of a field, in the record that begins on line %llu", reader->path, line);
+        error_set(
+            error,
+            "%s: a quote is not closed or stands in the middle of a field, in the record that begins on line %llu",
+            reader->path, line);
         return error_hint(error, "write fields with quotes as \"…\" and double the quotes inside (RFC 4180)");
     }
     return error_set(error, "%s: line %llu cannot be read: %s", reader->path, line, csv_strerror(code));
 }
 
-/* libcsv does not tell on which line a record begins: bytes are fed up to each line feed, and a record that has none of its fields or quotes yet
- * begins there. */
+/* libcsv does not tell on which line a record begins: bytes are fed up to each line feed, and a record that has none of
+ * its fields or quotes yet begins there. */
 static bool feed(struct csv_reader *reader, const char *bytes, size_t length, struct error *error) {
     for (size_t from = 0; from < length;) {
         const char *line_feed = memchr(bytes + from, '\n', length - from);
@@ -96,16 +100,18 @@ static bool feed(struct csv_reader *reader, const char *bytes, size_t length, st
             reader->record_line = reader->line;
             reader->in_record = true;
         }
-        if (csv_parse(&reader->parser, bytes + from, run, take_field, take_record, reader) != run) return parser_error(reader, error);
+        if (csv_parse(&reader->parser, bytes + from, run, take_field, take_record, reader) != run)
+            return parser_error(reader, error);
         if (line_feed != NULL) reader->line++;
         from += run;
         if (reader->failed || reader->bytes.failed) return memory_error(error, reader->bytes.length, "a CSV record");
         if (reader->bytes.length > RECORD_LIMIT + PIECE || reader->parser.entry_pos > RECORD_LIMIT) {
-            return error_set(error, "%s: the record that begins on line %llu is over 64 MiB; a quote may be left open", reader->path,
-                             (unsigned long long)reader->record_line);
+            return error_set(error, "%s: the record that begins on line %llu is over 64 MiB; a quote may be left open",
+                             reader->path, (unsigned long long)reader->record_line);
         }
         /* A blank line gives no record: the next one begins on the next line. */
-        if (line_feed != NULL && reader->parser.pstate == 0 && reader->field_count == reader->record_start) reader->in_record = false;
+        if (line_feed != NULL && reader->parser.pstate == 0 && reader->field_count == reader->record_start)
+            reader->in_record = false;
     }
     return true;
 }
@@ -170,7 +176,8 @@ bool csv_open(struct csv_reader **out, const char *path, struct error *error) {
     bool opened = reader->path != NULL && reader->piece != NULL;
     if (!opened) memory_error(error, PIECE, path);
     opened = opened && file_reader_open(&reader->file, path, error);
-    if (opened && csv_init(&reader->parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL) != 0) opened = memory_error(error, 128, path);
+    if (opened && csv_init(&reader->parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL) != 0)
+        opened = memory_error(error, 128, path);
     reader->parser_open = opened;
     if (opened) {
         csv_set_space_func(&reader->parser, no_blank);
@@ -184,9 +191,13 @@ bool csv_open(struct csv_reader **out, const char *path, struct error *error) {
     return true;
 }
 
-const char *csv_column_name(const struct csv_reader *reader, size_t column) { return reader->header_bytes + reader->header[column].start; }
+const char *csv_column_name(const struct csv_reader *reader, size_t column) {
+    return reader->header_bytes + reader->header[column].start;
+}
 
-size_t csv_column_count(const struct csv_reader *reader) { return reader->columns; }
+size_t csv_column_count(const struct csv_reader *reader) {
+    return reader->columns;
+}
 
 int csv_column(const struct csv_reader *reader, const char *name) {
     for (size_t i = 0; i < reader->columns; i++) {
@@ -199,8 +210,10 @@ bool csv_require(const struct csv_reader *reader, const char *name, int *column,
     *column = csv_column(reader, name);
     if (*column >= 0) return true;
     struct text names = {0};
-    for (size_t i = 0; i < reader->columns && names.length < 400; i++) text_printf(&names, "%s%s", i == 0 ? "" : ", ", csv_column_name(reader, i));
-    error_set(error, "%s: no column \"%s\"; the columns are: %s", reader->path, name, names.data == NULL ? "" : names.data);
+    for (size_t i = 0; i < reader->columns && names.length < 400; i++)
+        text_printf(&names, "%s%s", i == 0 ? "" : ", ", csv_column_name(reader, i));
+    error_set(error, "%s: no column \"%s\"; the columns are: %s", reader->path, name,
+              names.data == NULL ? "" : names.data);
     text_free(&names);
     return false;
 }
@@ -222,9 +235,13 @@ const char *csv_field(const struct csv_reader *reader, int column, size_t *lengt
     return reader->bytes.data + field->start;
 }
 
-uint64_t csv_line(const struct csv_reader *reader) { return reader->current == NULL ? reader->line : reader->current->line; }
+uint64_t csv_line(const struct csv_reader *reader) {
+    return reader->current == NULL ? reader->line : reader->current->line;
+}
 
-void csv_position(const struct csv_reader *reader, uint64_t *consumed, uint64_t *size) { file_reader_position(reader->file, consumed, size); }
+void csv_position(const struct csv_reader *reader, uint64_t *consumed, uint64_t *size) {
+    file_reader_position(reader->file, consumed, size);
+}
 
 void csv_close(struct csv_reader *reader) {
     if (reader == NULL) return;

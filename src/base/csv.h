@@ -29,8 +29,8 @@ uint64_t csv_line(const struct csv_reader *reader); /* line of the file on which
 void csv_position(const struct csv_reader *reader, uint64_t *consumed, uint64_t *size); /* as file_reader_position */
 void csv_close(struct csv_reader *reader);
 
-/* A TSV file (plain or gzip) read whole: tab separated, LF (or CRLF) lines, one header line, no quoting; lines that begin with '#'
- * and empty lines are left out. Every row must have as many fields as the header. */
+/* A TSV file (plain or gzip) read whole: tab separated, LF (or CRLF) lines, one header line, no quoting; lines that
+ * begin with '#' and empty lines are left out. Every row must have as many fields as the header. */
 struct tsv {
     char *bytes;         /* the file; cells point into it */
     const char **header; /* [columns] */

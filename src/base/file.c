@@ -85,7 +85,8 @@ bool file_reader_open(struct file_reader **out, const char *path, struct error *
     if (reader == NULL) return memory_error(error, sizeof *reader, path);
     reader->descriptor = -1;
     const bool standard_input = strcmp(path, "-") == 0;
-    reader->path = memory_copy_string(standard_input ? "standard input" : path, strlen(standard_input ? "standard input" : path));
+    reader->path =
+        memory_copy_string(standard_input ? "standard input" : path, strlen(standard_input ? "standard input" : path));
     reader->buffer = memory_alloc(READ_BUFFER, 1);
     bool opened = reader->path != NULL && reader->buffer != NULL;
     if (!opened) memory_error(error, READ_BUFFER, path);
@@ -94,8 +95,10 @@ bool file_reader_open(struct file_reader **out, const char *path, struct error *
     } else if (opened) {
         struct stat status = {0};
         opened = open_for_reading(path, true, &reader->descriptor, &status, error);
-        if (!opened) reader->descriptor = -1;
-        else if (S_ISREG(status.st_mode)) reader->size = (uint64_t)status.st_size;
+        if (!opened)
+            reader->descriptor = -1;
+        else if (S_ISREG(status.st_mode))
+            reader->size = (uint64_t)status.st_size;
     }
     opened = opened && fill_buffer(reader, error);
     reader->gzip = opened && reader->end >= 2 && reader->buffer[0] == 0x1f && reader->buffer[1] == 0x8b;
@@ -132,7 +135,8 @@ static bool inflate_some(struct file_reader *reader, void *buffer, size_t capaci
         if (status == Z_STREAM_END) {
             if (inflateReset(z) != Z_OK) return error_set(error, "%s: the gzip stream cannot be read", reader->path);
         } else if (status != Z_OK && status != Z_BUF_ERROR) {
-            return error_set(error, "%s: the gzip stream is damaged: %s", reader->path, z->msg == NULL ? "no reason given" : z->msg);
+            return error_set(error, "%s: the gzip stream is damaged: %s", reader->path,
+                             z->msg == NULL ? "no reason given" : z->msg);
         }
     }
     *got = room - z->avail_out;
@@ -216,7 +220,8 @@ static bool writer_parts(struct file_writer *writer, const char *path, struct er
     writer->path = memory_copy_string(path, length);
     writer->partial = memory_alloc(length + 32, 1);
     writer->buffer = memory_alloc(READ_BUFFER, 1);
-    if (writer->path == NULL || writer->partial == NULL || writer->buffer == NULL) return memory_error(error, READ_BUFFER, path);
+    if (writer->path == NULL || writer->partial == NULL || writer->buffer == NULL)
+        return memory_error(error, READ_BUFFER, path);
     if (path_is_directory(path)) return error_set(error, "%s: is a directory, expected a file to write", path);
     snprintf(writer->partial, length + 32, "%s.partial-%ld", path, (long)getpid());
     writer->descriptor = open(writer->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -275,7 +280,8 @@ bool file_writer_commit(struct file_writer *writer, struct error *error) {
     const int descriptor = writer->descriptor;
     writer->descriptor = -1;
     if (close(descriptor) != 0) return error_system(error, "%s: write failed", writer->path);
-    if (rename(writer->partial, writer->path) != 0) return error_system(error, "%s: cannot be put in place", writer->path);
+    if (rename(writer->partial, writer->path) != 0)
+        return error_system(error, "%s: cannot be put in place", writer->path);
     writer->committed = true;
     return true;
 }

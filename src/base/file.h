@@ -1,4 +1,5 @@
-/* Files: whole-file reads (plain or gzip), read-only maps, and writes that either complete or leave the old file alone. */
+/* Files: whole-file reads (plain or gzip), read-only maps, and writes that either complete or leave the old file alone.
+ */
 #ifndef CASEMIX_BASE_FILE_H
 #define CASEMIX_BASE_FILE_H
 
@@ -37,8 +38,9 @@ void file_reader_close(struct file_reader *reader);
 struct file_writer;
 bool file_writer_open(struct file_writer **writer, const char *path, struct error *error);
 bool file_writer_write(struct file_writer *writer, const void *bytes, size_t length, struct error *error);
-bool file_writer_commit(struct file_writer *writer, struct error *error); /* closes too on success; then call close anyway */
-void file_writer_close(struct file_writer *writer);                       /* NULL is fine */
+bool file_writer_commit(struct file_writer *writer,
+                        struct error *error);       /* closes too on success; then call close anyway */
+void file_writer_close(struct file_writer *writer); /* NULL is fine */
 
 /* file_writer in one call. */
 bool file_write(const char *path, const void *bytes, size_t length, struct error *error);

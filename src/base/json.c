@@ -1,5 +1,5 @@
-/* JSON through cJSON. An object with many members gets a hash of them, kept in the `valuestring` field that cJSON leaves unused for objects and
- * frees with the node. */
+/* JSON through cJSON. An object with many members gets a hash of them, kept in the `valuestring` field that cJSON
+ * leaves unused for objects and frees with the node. */
 #include "base/json.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -23,7 +23,9 @@ struct member_index {
     const cJSON *slots[];
 };
 
-static void *allocate(size_t size) { return memory_alloc(size, 1); }
+static void *allocate(size_t size) {
+    return memory_alloc(size, 1);
+}
 
 static void install_hooks(void) {
     cJSON_Hooks hooks = {allocate, memory_free};
@@ -72,7 +74,8 @@ static bool check_tree(const char *document, cJSON *node, int depth, struct erro
         if (child->child != NULL && !check_tree(document, child, depth + 1, error)) return false;
     }
     if (!cJSON_IsObject(node)) return true;
-    return children >= INDEXED ? index_object(document, node, children, error) : check_small_object(document, node, error);
+    return children >= INDEXED ? index_object(document, node, children, error)
+                               : check_small_object(document, node, error);
 }
 
 /* cJSON ends a string at an escaped NUL; what would be lost is refused. */
@@ -94,15 +97,18 @@ static size_t line_of(const char *bytes, const char *at) {
 static bool parse(struct json *document, const char *name, const char *bytes, size_t length, struct error *error) {
     size_t bad;
     if (!utf8_valid(bytes, length, &bad)) return error_set(error, "%s: invalid UTF-8 at byte %zu", name, bad);
-    if (memchr(bytes, '\0', length) != NULL || has_escaped_nul(bytes, length)) return error_set(error, "%s: NUL character in JSON", name);
+    if (memchr(bytes, '\0', length) != NULL || has_escaped_nul(bytes, length))
+        return error_set(error, "%s: NUL character in JSON", name);
     const char *end = NULL;
     document->root = cJSON_ParseWithLengthOpts(bytes, length, &end, false);
     if (document->root == NULL) {
         if (end == NULL || end < bytes || end > bytes + length) end = bytes;
-        return error_set(error, "%s: not valid JSON (line %zu, byte %zu)", name, line_of(bytes, end), (size_t)(end - bytes));
+        return error_set(error, "%s: not valid JSON (line %zu, byte %zu)", name, line_of(bytes, end),
+                         (size_t)(end - bytes));
     }
     for (; end < bytes + length; end++) {
-        if (strchr(" \t\r\n", *end) == NULL) return error_set(error, "%s: text behind the JSON value (byte %zu)", name, (size_t)(end - bytes));
+        if (strchr(" \t\r\n", *end) == NULL)
+            return error_set(error, "%s: text behind the JSON value (byte %zu)", name, (size_t)(end - bytes));
     }
     return check_tree(name, document->root, 0, error);
 }
@@ -123,7 +129,8 @@ bool json_parse(struct json **out, const char *name, const char *bytes, size_t l
 
 bool json_load(struct json **document, const char *path, size_t limit, struct error *error) {
     struct text text = {0};
-    const bool done = file_read(&text, path, limit, error) && json_parse(document, path, text.data == NULL ? "" : text.data, text.length, error);
+    const bool done = file_read(&text, path, limit, error) &&
+                      json_parse(document, path, text.data == NULL ? "" : text.data, text.length, error);
     text_free(&text);
     return done;
 }
@@ -134,13 +141,27 @@ void json_free(struct json *document) {
     memory_free(document);
 }
 
-const json_node *json_root(const struct json *document) { return document->root; }
-bool json_is_object(const json_node *node) { return cJSON_IsObject(node) != 0; }
-bool json_is_array(const json_node *node) { return cJSON_IsArray(node) != 0; }
-bool json_is_string(const json_node *node) { return cJSON_IsString(node) != 0; }
-bool json_is_number(const json_node *node) { return cJSON_IsNumber(node) != 0; }
-bool json_is_bool(const json_node *node) { return cJSON_IsBool(node) != 0; }
-bool json_is_null(const json_node *node) { return node == NULL || cJSON_IsNull(node) != 0; }
+const json_node *json_root(const struct json *document) {
+    return document->root;
+}
+bool json_is_object(const json_node *node) {
+    return cJSON_IsObject(node) != 0;
+}
+bool json_is_array(const json_node *node) {
+    return cJSON_IsArray(node) != 0;
+}
+bool json_is_string(const json_node *node) {
+    return cJSON_IsString(node) != 0;
+}
+bool json_is_number(const json_node *node) {
+    return cJSON_IsNumber(node) != 0;
+}
+bool json_is_bool(const json_node *node) {
+    return cJSON_IsBool(node) != 0;
+}
+bool json_is_null(const json_node *node) {
+    return node == NULL || cJSON_IsNull(node) != 0;
+}
 
 const json_node *json_member(const json_node *object, const char *name) {
     if (!cJSON_IsObject(object)) return NULL;
@@ -151,9 +172,15 @@ const json_node *json_member(const json_node *object, const char *name) {
     return NULL;
 }
 
-const json_node *json_first(const json_node *node) { return node == NULL ? NULL : node->child; }
-const json_node *json_next(const json_node *node) { return node == NULL ? NULL : node->next; }
-const char *json_name(const json_node *node) { return node == NULL ? NULL : node->string; }
+const json_node *json_first(const json_node *node) {
+    return node == NULL ? NULL : node->child;
+}
+const json_node *json_next(const json_node *node) {
+    return node == NULL ? NULL : node->next;
+}
+const char *json_name(const json_node *node) {
+    return node == NULL ? NULL : node->string;
+}
 
 size_t json_count(const json_node *node) {
     size_t count = 0;
@@ -161,9 +188,15 @@ size_t json_count(const json_node *node) {
     return count;
 }
 
-const char *json_string(const json_node *node) { return json_is_string(node) ? node->valuestring : NULL; }
-double json_number(const json_node *node) { return json_is_number(node) ? node->valuedouble : (double)NAN; }
-bool json_bool(const json_node *node, bool otherwise) { return json_is_bool(node) ? cJSON_IsTrue(node) != 0 : otherwise; }
+const char *json_string(const json_node *node) {
+    return json_is_string(node) ? node->valuestring : NULL;
+}
+double json_number(const json_node *node) {
+    return json_is_number(node) ? node->valuedouble : (double)NAN;
+}
+bool json_bool(const json_node *node, bool otherwise) {
+    return json_is_bool(node) ? cJSON_IsTrue(node) != 0 : otherwise;
+}
 
 bool json_integer(const json_node *node, int64_t *value) {
     const double number = json_number(node);
@@ -173,20 +206,23 @@ bool json_integer(const json_node *node, int64_t *value) {
 }
 
 /* The member if it is there; *absent otherwise. False when it is required and missing. */
-static bool find_member(const json_node *object, const char *name, bool required, const json_node **member, struct error *error) {
+static bool find_member(const json_node *object, const char *name, bool required, const json_node **member,
+                        struct error *error) {
     *member = json_member(object, name);
     if (json_is_null(*member)) *member = NULL;
     return *member != NULL || !required || error_set(error, "member \"%s\" is missing", name);
 }
 
-bool json_get_int(const json_node *object, const char *name, bool required, int64_t low, int64_t high, int64_t *value, struct error *error) {
+bool json_get_int(const json_node *object, const char *name, bool required, int64_t low, int64_t high, int64_t *value,
+                  struct error *error) {
     const json_node *member;
     int64_t number;
     if (!find_member(object, name, required, &member, error)) return false;
     if (member == NULL) return true;
     if (!json_integer(member, &number)) return error_set(error, "\"%s\" is not an integer", name);
     if (number < low || number > high) {
-        return error_set(error, "\"%s\" is %lld, expected %lld to %lld", name, (long long)number, (long long)low, (long long)high);
+        return error_set(error, "\"%s\" is %lld, expected %lld to %lld", name, (long long)number, (long long)low,
+                         (long long)high);
     }
     *value = number;
     return true;
@@ -196,7 +232,8 @@ bool json_get_double(const json_node *object, const char *name, bool required, d
     const json_node *member;
     if (!find_member(object, name, required, &member, error)) return false;
     if (member == NULL) return true;
-    if (!json_is_number(member) || !isfinite(member->valuedouble)) return error_set(error, "\"%s\" is not a number", name);
+    if (!json_is_number(member) || !isfinite(member->valuedouble))
+        return error_set(error, "\"%s\" is not a number", name);
     *value = member->valuedouble;
     return true;
 }
@@ -210,7 +247,8 @@ bool json_get_bool(const json_node *object, const char *name, bool required, boo
     return true;
 }
 
-bool json_get_string(const json_node *object, const char *name, bool required, const char **value, struct error *error) {
+bool json_get_string(const json_node *object, const char *name, bool required, const char **value,
+                     struct error *error) {
     const json_node *member;
     if (!find_member(object, name, required, &member, error)) return false;
     if (member == NULL) return true;
@@ -220,8 +258,8 @@ bool json_get_string(const json_node *object, const char *name, bool required, c
 }
 
 /* One line of a JSON lines file. */
-static bool visit_line(const char *path, uint64_t line, const char *bytes, size_t length, json_line_function *function, void *context,
-                       struct error *error) {
+static bool visit_line(const char *path, uint64_t line, const char *bytes, size_t length, json_line_function *function,
+                       void *context, struct error *error) {
     while (length > 0 && strchr(" \t\r", bytes[length - 1]) != NULL) length--;
     if (length == 0) return true;
     struct json *document;
@@ -230,7 +268,8 @@ static bool visit_line(const char *path, uint64_t line, const char *bytes, size_
         done = function(context, line, document->root, error);
         json_free(document);
     }
-    return done || error_context(error, "%s, line %llu", strcmp(path, "-") == 0 ? "standard input" : path, (unsigned long long)line);
+    return done || error_context(error, "%s, line %llu", strcmp(path, "-") == 0 ? "standard input" : path,
+                                 (unsigned long long)line);
 }
 
 bool json_lines(const char *path, json_line_function *function, void *context, struct error *error) {
@@ -248,7 +287,8 @@ bool json_lines(const char *path, json_line_function *function, void *context, s
             const size_t length = feed == NULL ? got - from : (size_t)(feed - piece) - from;
             text_append(&line, piece + from, length);
             done = text_ok(&line, error);
-            if (done && line.length > LINE_LIMIT) done = error_set(error, "%s, line %llu: over 64 MiB", path, (unsigned long long)number);
+            if (done && line.length > LINE_LIMIT)
+                done = error_set(error, "%s, line %llu: over 64 MiB", path, (unsigned long long)number);
             from += length + 1;
             if (!done || feed == NULL) continue;
             done = visit_line(path, number++, line.data, line.length, function, context, error);

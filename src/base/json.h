@@ -37,19 +37,22 @@ const json_node *json_next(const json_node *node);
 const char *json_name(const json_node *node);
 size_t json_count(const json_node *node);
 
-const char *json_string(const json_node *node);  /* NULL if not a string */
-double json_number(const json_node *node);       /* NaN if not a number */
-bool json_integer(const json_node *node, int64_t *value); /* false if not a number with an exact integer value within 2^53 */
+const char *json_string(const json_node *node); /* NULL if not a string */
+double json_number(const json_node *node);      /* NaN if not a number */
+bool json_integer(const json_node *node,
+                  int64_t *value); /* false if not a number with an exact integer value within 2^53 */
 bool json_bool(const json_node *node, bool otherwise);
 
-/* Typed members with defaults; a member of the wrong type is an error that names it. `required` false and member absent or null: value untouched. */
-bool json_get_int(const json_node *object, const char *name, bool required, int64_t low, int64_t high, int64_t *value, struct error *error);
+/* Typed members with defaults; a member of the wrong type is an error that names it. `required` false and member absent
+ * or null: value untouched. */
+bool json_get_int(const json_node *object, const char *name, bool required, int64_t low, int64_t high, int64_t *value,
+                  struct error *error);
 bool json_get_double(const json_node *object, const char *name, bool required, double *value, struct error *error);
 bool json_get_bool(const json_node *object, const char *name, bool required, bool *value, struct error *error);
 bool json_get_string(const json_node *object, const char *name, bool required, const char **value, struct error *error);
 
-/* JSON lines: calls back for each non-empty line of a file (plain or gzip, "-" stdin), split at LF only, lines up to 64 MiB.
- * Stops at the first false. Errors say file and line. */
+/* JSON lines: calls back for each non-empty line of a file (plain or gzip, "-" stdin), split at LF only, lines up to 64
+ * MiB. Stops at the first false. Errors say file and line. */
 typedef bool json_line_function(void *context, uint64_t line, const json_node *root, struct error *error);
 bool json_lines(const char *path, json_line_function *function, void *context, struct error *error);
 

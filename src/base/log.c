@@ -8,7 +8,9 @@
 
 static bool quiet_now;
 
-void log_quiet(bool quiet) { quiet_now = quiet; }
+void log_quiet(bool quiet) {
+    quiet_now = quiet;
+}
 
 void log_info(const char *format, ...) {
     if (quiet_now) return;
@@ -50,8 +52,10 @@ void progress_note(struct progress *progress, const char *format, ...) {
 
 static void format_seconds(char *out, size_t capacity, double seconds) {
     const long long whole = (long long)(seconds + 0.5);
-    if (whole >= 3600) snprintf(out, capacity, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
-    else snprintf(out, capacity, "%lld:%02lld", whole / 60, whole % 60);
+    if (whole >= 3600)
+        snprintf(out, capacity, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+    else
+        snprintf(out, capacity, "%lld:%02lld", whole / 60, whole % 60);
 }
 
 static void progress_draw(struct progress *progress, double now) {
@@ -65,14 +69,17 @@ static void progress_draw(struct progress *progress, double now) {
     }
     char line[512];
     if (progress->total > 0) {
-        snprintf(line, sizeof line, "%s %s %llu/%llu %s  %.1f/s  %s left  %s", progress->label, progress->terminal ? bar : "",
-                 (unsigned long long)progress->done, (unsigned long long)progress->total, progress->unit, rate, left, progress->note);
+        snprintf(line, sizeof line, "%s %s %llu/%llu %s  %.1f/s  %s left  %s", progress->label,
+                 progress->terminal ? bar : "", (unsigned long long)progress->done, (unsigned long long)progress->total,
+                 progress->unit, rate, left, progress->note);
     } else {
-        snprintf(line, sizeof line, "%s %llu %s  %.1f/s  %s", progress->label, (unsigned long long)progress->done, progress->unit, rate,
-                 progress->note);
+        snprintf(line, sizeof line, "%s %llu %s  %.1f/s  %s", progress->label, (unsigned long long)progress->done,
+                 progress->unit, rate, progress->note);
     }
-    if (progress->terminal) fprintf(stderr, "\r%s\033[K", line);
-    else fprintf(stderr, "%s\n", line);
+    if (progress->terminal)
+        fprintf(stderr, "\r%s\033[K", line);
+    else
+        fprintf(stderr, "%s\n", line);
     progress->drawn = true;
 }
 
@@ -89,6 +96,6 @@ void progress_finish(struct progress *progress) {
     if (quiet_now || !progress->drawn) return;
     char spent[32];
     format_seconds(spent, sizeof spent, time_now() - progress->start);
-    fprintf(stderr, "%s%s: %llu %s in %s\n", progress->terminal ? "\r\033[K" : "", progress->label, (unsigned long long)progress->done,
-            progress->unit, spent);
+    fprintf(stderr, "%s%s: %llu %s in %s\n", progress->terminal ? "\r\033[K" : "", progress->label,
+            (unsigned long long)progress->done, progress->unit, spent);
 }

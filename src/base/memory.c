@@ -11,7 +11,9 @@
 /* Allocations left before one fails on purpose; negative: never. */
 static _Atomic int64_t allocations_left = -1;
 
-void memory_fail_after(int64_t allocations) { atomic_store(&allocations_left, allocations); }
+void memory_fail_after(int64_t allocations) {
+    atomic_store(&allocations_left, allocations);
+}
 
 static bool fails_on_purpose(void) {
     int64_t left = atomic_load(&allocations_left);
@@ -21,9 +23,13 @@ static bool fails_on_purpose(void) {
     return left == 0;
 }
 
-bool size_multiply(size_t a, size_t b, size_t *product) { return !__builtin_mul_overflow(a, b, product); }
+bool size_multiply(size_t a, size_t b, size_t *product) {
+    return !__builtin_mul_overflow(a, b, product);
+}
 
-static size_t align_up(size_t bytes) { return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
+static size_t align_up(size_t bytes) {
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
 
 void *memory_alloc(size_t count, size_t size) {
     size_t bytes;
@@ -59,11 +65,15 @@ char *memory_copy_string(const char *bytes, size_t length) {
     return copy;
 }
 
-void memory_free(void *pointer) { free(pointer); }
+void memory_free(void *pointer) {
+    free(pointer);
+}
 
 bool memory_error(struct error *error, size_t bytes, const char *what) {
-    if (bytes >= (size_t)10 << 20) error_set(error, "out of memory: %zu MiB for %s", bytes >> 20, what);
-    else error_set(error, "out of memory: %zu bytes for %s", bytes, what);
+    if (bytes >= (size_t)10 << 20)
+        error_set(error, "out of memory: %zu MiB for %s", bytes >> 20, what);
+    else
+        error_set(error, "out of memory: %zu bytes for %s", bytes, what);
     return false;
 }
 
@@ -74,7 +84,9 @@ struct arena_block {
     char bytes[];
 };
 
-void arena_init(struct arena *arena, size_t block_size) { *arena = (struct arena){.block_size = block_size}; }
+void arena_init(struct arena *arena, size_t block_size) {
+    *arena = (struct arena){.block_size = block_size};
+}
 
 static struct arena_block *arena_block_new(struct arena *arena, size_t bytes) {
     size_t capacity = arena->block_size == 0 ? DEFAULT_BLOCK : arena->block_size;
@@ -100,7 +112,8 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size) {
     bytes = align_up(bytes);
     struct arena_block *block = arena->blocks;
     if (block != NULL) block->used = align_up(block->used); /* a string may have ended anywhere */
-    if (block == NULL || block->used > block->capacity || block->capacity - block->used < bytes) block = arena_block_new(arena, bytes);
+    if (block == NULL || block->used > block->capacity || block->capacity - block->used < bytes)
+        block = arena_block_new(arena, bytes);
     if (block == NULL) return NULL;
     void *piece = block->bytes + block->used;
     block->used += bytes;
@@ -118,7 +131,8 @@ void *arena_zero(struct arena *arena, size_t count, size_t size) {
 char *arena_string(struct arena *arena, const char *bytes, size_t length) {
     if (length > SIZE_MAX / 4) return NULL;
     struct arena_block *block = arena->blocks;
-    if (block == NULL || block->used > block->capacity || block->capacity - block->used < length + 1) block = arena_block_new(arena, length + 1);
+    if (block == NULL || block->used > block->capacity || block->capacity - block->used < length + 1)
+        block = arena_block_new(arena, length + 1);
     if (block == NULL) return NULL;
     char *copy = block->bytes + block->used;
     if (length > 0) memcpy(copy, bytes, length);

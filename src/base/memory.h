@@ -17,8 +17,9 @@ void *memory_alloc(size_t count, size_t size);
 /* The same, zeroed. */
 void *memory_zero(size_t count, size_t size);
 
-/* Makes room for `wanted` elements: *pointer (malloc'ed by this module or NULL) holding *capacity elements of `size` bytes
- * grows geometrically; contents are kept. False (nothing changed, error filled) when memory is short or sizes overflow. */
+/* Makes room for `wanted` elements: *pointer (malloc'ed by this module or NULL) holding *capacity elements of `size`
+ * bytes grows geometrically; contents are kept. False (nothing changed, error filled) when memory is short or sizes
+ * overflow. */
 bool memory_grow(void *pointer, size_t *capacity, size_t wanted, size_t size, struct error *error);
 
 /* A copy of `length` bytes with a NUL behind; NULL when memory is short. */
@@ -29,7 +30,8 @@ void memory_free(void *pointer);
 /* a * b into *product; false on overflow. */
 bool size_multiply(size_t a, size_t b, size_t *product);
 
-/* Fault injection for tests: the allocation after `allocations` more fails, and every later one; negative: never (default). */
+/* Fault injection for tests: the allocation after `allocations` more fails, and every later one; negative: never
+ * (default). */
 void memory_fail_after(int64_t allocations);
 
 /* Fills error with "out of memory (N bytes for WHAT)". Always returns false. */

@@ -3,7 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-static uint64_t rotate_left(uint64_t x, int bits) { return (x << bits) | (x >> (64 - bits)); }
+static uint64_t rotate_left(uint64_t x, int bits) {
+    return (x << bits) | (x >> (64 - bits));
+}
 
 static uint64_t splitmix(uint64_t *state) {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
@@ -44,7 +46,9 @@ uint64_t rng_below(struct rng *rng, uint64_t bound) {
     }
 }
 
-double rng_uniform(struct rng *rng) { return (double)(rng_next(rng) >> 11) * 0x1p-53; }
+double rng_uniform(struct rng *rng) {
+    return (double)(rng_next(rng) >> 11) * 0x1p-53;
+}
 
 double rng_normal(struct rng *rng) {
     for (;;) {
@@ -72,8 +76,10 @@ size_t rng_pick(struct rng *rng, const double *cumulative, size_t count) {
     size_t low = 0, high = count - 1;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        if (cumulative[middle] > target) high = middle;
-        else low = middle + 1;
+        if (cumulative[middle] > target)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return low;
 }

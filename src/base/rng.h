@@ -1,4 +1,5 @@
-/* A seeded random generator: xoshiro256** (Blackman and Vigna 2018), seeded by splitmix64. Same seed, same numbers everywhere. */
+/* A seeded random generator: xoshiro256** (Blackman and Vigna 2018), seeded by splitmix64. Same seed, same numbers
+ * everywhere. */
 #ifndef CASEMIX_BASE_RNG_H
 #define CASEMIX_BASE_RNG_H
 

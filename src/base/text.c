@@ -27,9 +27,13 @@ void text_append(struct text *text, const char *bytes, size_t length) {
     text->data[text->length] = '\0';
 }
 
-void text_add(struct text *text, const char *string) { text_append(text, string, strlen(string)); }
+void text_add(struct text *text, const char *string) {
+    text_append(text, string, strlen(string));
+}
 
-void text_add_char(struct text *text, char byte) { text_append(text, &byte, 1); }
+void text_add_char(struct text *text, char byte) {
+    text_append(text, &byte, 1);
+}
 
 void text_printf(struct text *text, const char *format, ...) {
     va_list arguments, again;
@@ -97,8 +101,10 @@ bool utf8_valid(const char *bytes, size_t length, size_t *bad) {
 void utf8_repair(struct text *out, const char *bytes, size_t length) {
     for (size_t i = 0; i < length;) {
         const size_t step = utf8_sequence((const unsigned char *)bytes + i, length - i);
-        if (step == 0) text_append(out, "\xef\xbf\xbd", 3);
-        else text_append(out, bytes + i, step);
+        if (step == 0)
+            text_append(out, "\xef\xbf\xbd", 3);
+        else
+            text_append(out, bytes + i, step);
         i += step == 0 ? 1 : step;
     }
 }
@@ -107,7 +113,8 @@ size_t utf8_columns(const char *bytes, size_t length) {
     size_t columns = 0;
     for (size_t i = 0; i < length;) {
         utf8proc_int32_t code = 0xfffd;
-        const utf8proc_ssize_t step = utf8proc_iterate((const utf8proc_uint8_t *)bytes + i, (utf8proc_ssize_t)(length - i), &code);
+        const utf8proc_ssize_t step =
+            utf8proc_iterate((const utf8proc_uint8_t *)bytes + i, (utf8proc_ssize_t)(length - i), &code);
         i += step > 0 ? (size_t)step : 1;
         const int width = utf8proc_charwidth(step > 0 ? code : 0xfffd);
         columns += width > 0 ? (size_t)width : 0;
@@ -137,8 +144,10 @@ void text_add_json(struct text *text, const char *bytes, size_t length) {
             continue;
         }
         text_append(text, bytes + from, i - from);
-        if (step == 0) text_append(text, "\xef\xbf\xbd", 3);
-        else json_escape(text, byte);
+        if (step == 0)
+            text_append(text, "\xef\xbf\xbd", 3);
+        else
+            json_escape(text, byte);
         from = ++i;
     }
     text_append(text, bytes + from, length - from);
@@ -195,7 +204,8 @@ bool parse_int64(const char *string, int64_t *value) {
     char *end;
     errno = 0;
     const long long number = strtoll(string, &end, 10);
-    if (errno != 0 || end == string || *end != '\0' || (*string != '-' && (*string < '0' || *string > '9'))) return false;
+    if (errno != 0 || end == string || *end != '\0' || (*string != '-' && (*string < '0' || *string > '9')))
+        return false;
     *value = number;
     return true;
 }

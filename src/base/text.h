@@ -34,7 +34,8 @@ void text_add_json_float(struct text *text, float value);
 /* Appends the bytes as one CSV field (RFC 4180), quoted only where needed. */
 void text_add_csv(struct text *text, const char *bytes, size_t length);
 
-/* True when the bytes are valid UTF-8 (no surrogates, no overlong forms); else *bad is the offset of the first bad byte. */
+/* True when the bytes are valid UTF-8 (no surrogates, no overlong forms); else *bad is the offset of the first bad
+ * byte. */
 bool utf8_valid(const char *bytes, size_t length, size_t *bad);
 
 /* Copies with every invalid byte replaced by U+FFFD. */

@@ -9,7 +9,8 @@
 #define TABLE_LIMIT ((size_t)1 << 30)
 
 /* Cuts a line at its tabs and appends the pieces to cells. */
-static bool cut_line(char *line, const char ***cells, size_t *count, size_t *capacity, size_t *fields, struct error *error) {
+static bool cut_line(char *line, const char ***cells, size_t *count, size_t *capacity, size_t *fields,
+                     struct error *error) {
     *fields = 0;
     for (char *cell = line; cell != NULL; ++*fields) {
         char *tab = strchr(cell, '\t');
@@ -39,7 +40,8 @@ static bool cut_table(struct tsv *table, const char *name, struct error *error) 
         size_t fields;
         if (!cut_line(this_line, &table->cells, &cells, &cell_capacity, &fields, error)) return false;
         if (fields != table->columns) {
-            return error_set(error, "%s, line %u: %zu fields, the header has %zu", name, number, fields, table->columns);
+            return error_set(error, "%s, line %u: %zu fields, the header has %zu", name, number, fields,
+                             table->columns);
         }
         if (!memory_grow(&table->lines, &line_capacity, table->rows + 1, sizeof *table->lines, error)) return false;
         table->lines[table->rows++] = number;
@@ -62,7 +64,8 @@ bool tsv_parse(struct tsv *table, const char *name, const char *bytes, size_t le
 bool tsv_load(struct tsv *table, const char *path, struct error *error) {
     struct text text = {0};
     *table = (struct tsv){0};
-    const bool done = file_read(&text, path, TABLE_LIMIT, error) && tsv_parse(table, path, text.data == NULL ? "" : text.data, text.length, error);
+    const bool done = file_read(&text, path, TABLE_LIMIT, error) &&
+                      tsv_parse(table, path, text.data == NULL ? "" : text.data, text.length, error);
     text_free(&text);
     return done;
 }
@@ -74,7 +77,9 @@ bool tsv_require(const struct tsv *table, const char *path, const char *name, si
     return error_set(error, "%s: no column \"%s\"", path, name);
 }
 
-const char *tsv_cell(const struct tsv *table, size_t row, size_t column) { return table->cells[row * table->columns + column]; }
+const char *tsv_cell(const struct tsv *table, size_t row, size_t column) {
+    return table->cells[row * table->columns + column];
+}
 
 void tsv_free(struct tsv *table) {
     memory_free(table->cells);

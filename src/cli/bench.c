@@ -1,4 +1,5 @@
-/* casemix bench: the machine's limits, and what share of them casemix's products, attention and training step reach, measured in one run. */
+/* casemix bench: the machine's limits, and what share of them casemix's products, attention and training step reach,
+ * measured in one run. */
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -20,8 +21,10 @@
 
 static void print_help(void) {
     puts("usage: casemix bench [--json] [--quick] [--threads N]\n\n"
-         "Measures in one run: f32, bf16 and int8 peaks and read bandwidth of this machine; every matrix product of a 0.5B model at 512\n"
-         "tokens, attention, and a training step of the shipped model's shape, each as a share of the f32 peak. Run it on an idle machine.\n\n"
+         "Measures in one run: f32, bf16 and int8 peaks and read bandwidth of this machine; every matrix product of a "
+         "0.5B model at 512\n"
+         "tokens, attention, and a training step of the shipped model's shape, each as a share of the f32 peak. Run it "
+         "on an idle machine.\n\n"
          "  --json       one JSON object\n"
          "  --quick      fewer repeats, a smaller buffer\n"
          "  --threads N  [all processors]");
@@ -39,7 +42,8 @@ struct bench {
 static void report(struct bench *bench, const char *name, double operations, double seconds) {
     const double rate = operations / seconds;
     if (bench->json) {
-        text_printf(&bench->out, "%s{\"name\": \"%s\", \"gflops\": %.1f, \"share\": %.3f}", bench->first ? "" : ", ", name, rate / 1e9, rate / bench->f32);
+        text_printf(&bench->out, "%s{\"name\": \"%s\", \"gflops\": %.1f, \"share\": %.3f}", bench->first ? "" : ", ",
+                    name, rate / 1e9, rate / bench->f32);
     } else {
         text_printf(&bench->out, "  %-44s %8.1f GFLOP/s  %5.1f %%\n", name, rate / 1e9, 100 * rate / bench->f32);
     }
@@ -48,8 +52,10 @@ static void report(struct bench *bench, const char *name, double operations, dou
 
 static void begin_section(struct bench *bench, const char *key, const char *heading) {
     bench->first = true;
-    if (bench->json) text_printf(&bench->out, ", \"%s\": [", key);
-    else text_printf(&bench->out, "\n%s\n", heading);
+    if (bench->json)
+        text_printf(&bench->out, ", \"%s\": [", key);
+    else
+        text_printf(&bench->out, "\n%s\n", heading);
 }
 
 static void end_section(struct bench *bench) {
@@ -75,8 +81,10 @@ static void add_peak(struct bench *bench, const char *key, const char *name, dou
 static void bench_machine(struct bench *bench, bool quick) {
     char name[96];
     bench->f32 = peak_f32();
-    if (bench->json) text_printf(&bench->out, "{\"threads\": %d", threads_count());
-    else text_printf(&bench->out, "This machine, %d threads\n", threads_count());
+    if (bench->json)
+        text_printf(&bench->out, "{\"threads\": %d", threads_count());
+    else
+        text_printf(&bench->out, "This machine, %d threads\n", threads_count());
     snprintf(name, sizeof name, "f32 peak (%s)", peak_f32_instruction());
     add_peak(bench, "f32_peak_gflops", name, bench->f32, "GFLOP/s");
     add_peak(bench, "bf16_peak_gflops", "bf16 peak (vdpbf16ps, 512 bits)", peak_bf16(), "GFLOP/s");
@@ -95,7 +103,8 @@ struct product {
 
 static void run_product(void *context) {
     const struct product *p = context;
-    gemm(p->transpose_a, p->transpose_b, p->M, p->N, p->K, 1, p->A, p->transpose_a ? p->M : p->K, p->B, p->transpose_b ? p->K : p->N, 0, p->C, p->N);
+    gemm(p->transpose_a, p->transpose_b, p->M, p->N, p->K, 1, p->A, p->transpose_a ? p->M : p->K, p->B,
+         p->transpose_b ? p->K : p->N, 0, p->C, p->N);
 }
 
 static void bench_products(struct bench *bench, float *memory) {
@@ -103,19 +112,25 @@ static void bench_products(struct bench *bench, float *memory) {
     static const struct {
         const char *name;
         int64_t outputs, inputs;
-    } layers[] = {{"q, o 896x896", 896, 896}, {"k, v 128x896", 128, 896}, {"gate, up 4864x896", 4864, 896}, {"down 896x4864", 896, 4864}};
-    begin_section(bench, "gemm_512_tokens", "Matrix products of a 0.5B model, 512 tokens, f32: rate and share of the f32 peak");
+    } layers[] = {{"q, o 896x896", 896, 896},
+                  {"k, v 128x896", 128, 896},
+                  {"gate, up 4864x896", 4864, 896},
+                  {"down 896x4864", 896, 4864}};
+    begin_section(bench, "gemm_512_tokens",
+                  "Matrix products of a 0.5B model, 512 tokens, f32: rate and share of the f32 peak");
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         const int64_t O = layers[i].outputs, I = layers[i].inputs;
         const float *x = memory, *w = memory + 4864 * T;
         float *y = memory + 4864 * T + 4864 * 896;
-        struct product products[3] = {{false, true, T, O, I, x, w, y}, {false, false, T, I, O, x, w, y}, {true, false, O, I, T, x, x, y}};
+        struct product products[3] = {
+            {false, true, T, O, I, x, w, y}, {false, false, T, I, O, x, w, y}, {true, false, O, I, T, x, x, y}};
         static const char *const kinds[3] = {"forward", "input gradient", "weight gradient"};
         products[2].B = w;
         for (int k = 0; k < 3; k++) {
             char name[96];
             snprintf(name, sizeof name, "%s, %s", layers[i].name, kinds[k]);
-            report(bench, name, 2.0 * T * (double)O * (double)I, time_median(run_product, &products[k], bench->repeats));
+            report(bench, name, 2.0 * T * (double)O * (double)I,
+                   time_median(run_product, &products[k], bench->repeats));
         }
     }
     end_section(bench);
@@ -135,7 +150,8 @@ static void run_attention_forward(void *context) {
 
 static void run_attention_backward(void *context) {
     const struct attention_case *c = context;
-    attention_backward(c->d_q, c->d_k, c->d_v, c->d_out, c->out, c->log_sum, c->q, c->k, c->v, &c->shape, &c->batch, c->delta);
+    attention_backward(c->d_q, c->d_k, c->d_v, c->d_out, c->out, c->log_sum, c->q, c->k, c->v, &c->shape, &c->batch,
+                       c->delta);
 }
 
 static void bench_attention(struct bench *bench, float *memory) {
@@ -171,26 +187,45 @@ static void run_step(void *context) {
     struct parameters *set = &c->decoder.parameters;
     memset(set->gradients, 0, (size_t)set->total * sizeof *set->gradients);
     decoder_classify_forward(&c->decoder, c->run, &c->batch, 0, c->logits);
-    cross_entropy(c->losses, c->logits, c->logits, c->labels, c->batch.N, c->decoder.config.labels, 1.0f / (float)c->batch.N);
+    cross_entropy(c->losses, c->logits, c->logits, c->labels, c->batch.N, c->decoder.config.labels,
+                  1.0f / (float)c->batch.N);
     decoder_classify_backward(&c->decoder, c->run, &c->batch, c->logits);
     adamw_update(&c->optimizer, set, 1e-4, gradient_norm(set));
 }
 
-/* Multiply-adds of the weights, counted as 6 operations a weight and token that passes it (2 forward, 4 backward), and of attention. */
+/* Multiply-adds of the weights, counted as 6 operations a weight and token that passes it (2 forward, 4 backward), and
+ * of attention. */
 static double step_operations(const struct model_config *c, const struct batch *batch) {
     const double C = (double)c->C, queries = (double)(c->H * c->D), keys = (double)(c->K * c->D), F = (double)c->F;
     const double T = (double)batch->T, N = (double)batch->N, length = T / N;
     const double to_keys = 2 * C * keys, rest = 2 * C * queries + 3 * C * F;
-    const double weights = ((double)c->L * T * to_keys) + (((double)c->L - 1) * T + N) * rest + N * C * (double)c->labels;
+    const double weights =
+        ((double)c->L * T * to_keys) + (((double)c->L - 1) * T + N) * rest + N * C * (double)c->labels;
     const double pairs = ((double)c->L - 1) * N * 0.5 * length * length * queries;
     return 6 * weights + 14 * pairs;
 }
 
 static bool open_step(struct step_case *c, struct error *error) {
     enum { NOTES = 48, LENGTH = 85 };
-    const struct model_config config = {.architecture = ARCHITECTURE_QWEN2, .classifier = true, .V = 8000, .C = 256, .L = 6, .H = 4, .K = 2, .D = 64,
-                                        .F = 704, .labels = 674, .positions = 1024, .norm_eps = 1e-6f, .rope_theta = 10000, .qkv_bias = true,
-                                        .tied = true, .bos_id = -1, .eos_id = -1, .pad_id = -1, .initializer_range = 0.02f};
+    const struct model_config config = {.architecture = ARCHITECTURE_QWEN2,
+                                        .classifier = true,
+                                        .V = 8000,
+                                        .C = 256,
+                                        .L = 6,
+                                        .H = 4,
+                                        .K = 2,
+                                        .D = 64,
+                                        .F = 704,
+                                        .labels = 674,
+                                        .positions = 1024,
+                                        .norm_eps = 1e-6f,
+                                        .rope_theta = 10000,
+                                        .qkv_bias = true,
+                                        .tied = true,
+                                        .bos_id = -1,
+                                        .eos_id = -1,
+                                        .pad_id = -1,
+                                        .initializer_range = 0.02f};
     static int32_t tokens[NOTES * LENGTH], offsets[NOTES + 1], labels[NOTES];
     for (int t = 0; t < NOTES * LENGTH; t++) tokens[t] = t * 7919 % 8000;
     for (int n = 0; n <= NOTES; n++) offsets[n] = n * LENGTH;
@@ -209,11 +244,16 @@ static bool bench_step(struct bench *bench, struct error *error) {
     struct step_case c = {0};
     const bool opened = open_step(&c, error);
     if (opened) {
-        const double seconds = time_median(run_step, &c, bench->repeats), operations = step_operations(&c.decoder.config, &c.batch);
-        begin_section(bench, "training_step", "A training step of the shipped model's shape (6.65 M parameters, 48 notes of 85 tokens)");
+        const double seconds = time_median(run_step, &c, bench->repeats),
+                     operations = step_operations(&c.decoder.config, &c.batch);
+        begin_section(bench, "training_step",
+                      "A training step of the shipped model's shape (6.65 M parameters, 48 notes of 85 tokens)");
         report(bench, "forward, backward and update", operations, seconds);
-        if (bench->json) text_printf(&bench->out, ", {\"name\": \"tokens_per_second\", \"value\": %.0f}", (double)c.batch.T / seconds);
-        else text_printf(&bench->out, "  %-44s %8.0f\n", "tokens a second", (double)c.batch.T / seconds);
+        if (bench->json)
+            text_printf(&bench->out, ", {\"name\": \"tokens_per_second\", \"value\": %.0f}",
+                        (double)c.batch.T / seconds);
+        else
+            text_printf(&bench->out, "  %-44s %8.0f\n", "tokens a second", (double)c.batch.T / seconds);
         end_section(bench);
         flush(bench);
     }
@@ -239,15 +279,17 @@ static bool run(struct bench *bench, bool quick, struct error *error) {
     return true;
 }
 
-/* Now and then the kernel leaves both threads of a pair on one processor, and every figure is halved. So each thread is bound to a
- * processor of its own, which the OpenMP runtime does only when it starts: the program starts itself anew. `argv` is main's, one on. */
+/* Now and then the kernel leaves both threads of a pair on one processor, and every figure is halved. So each thread is
+ * bound to a processor of its own, which the OpenMP runtime does only when it starts: the program starts itself anew.
+ * `argv` is main's, one on. */
 static void bind_threads(char **argv) {
     if (getenv("OMP_PROC_BIND") == NULL && setenv("OMP_PROC_BIND", "true", 0) == 0) execv("/proc/self/exe", argv - 1);
 }
 
 bool command_bench(int argc, char **argv, struct error *error) {
     enum { JSON = 1, QUICK, THREADS, HELP };
-    static const struct option names[] = {{"json", 0, 0, JSON}, {"quick", 0, 0, QUICK}, {"threads", 1, 0, THREADS}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    static const struct option names[] = {
+        {"json", 0, 0, JSON}, {"quick", 0, 0, QUICK}, {"threads", 1, 0, THREADS}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
     struct bench bench = {.repeats = 15};
     bool quick = false;
     int64_t threads;
@@ -256,14 +298,23 @@ bool command_bench(int argc, char **argv, struct error *error) {
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (option) {
-        case JSON: bench.json = true; break;
-        case QUICK: quick = true; break;
+        case JSON:
+            bench.json = true;
+            break;
+        case QUICK:
+            quick = true;
+            break;
         case THREADS:
-            if (!parse_int64(optarg, &threads) || threads < 1 || threads > 1024) return error_usage(error, "--threads takes 1 to 1024, not \"%s\"", optarg);
+            if (!parse_int64(optarg, &threads) || threads < 1 || threads > 1024)
+                return error_usage(error, "--threads takes 1 to 1024, not \"%s\"", optarg);
             threads_set((int)threads);
             break;
-        case HELP: print_help(); return true;
-        default: error_usage(error, "bench: unknown option or missing value: %s", argv[optind - 1]); return error_hint(error, "casemix bench --help");
+        case HELP:
+            print_help();
+            return true;
+        default:
+            error_usage(error, "bench: unknown option or missing value: %s", argv[optind - 1]);
+            return error_hint(error, "casemix bench --help");
         }
     }
     if (optind < argc) return error_usage(error, "bench takes options only");

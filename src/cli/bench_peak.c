@@ -1,5 +1,5 @@
-/* Peaks: each thread runs chains of independent multiply-adds that never leave the registers. Written in assembler, since a compiler may spill or fold
- * them. */
+/* Peaks: each thread runs chains of independent multiply-adds that never leave the registers. Written in assembler,
+ * since a compiler may spill or fold them. */
 #include "cli/bench_peak.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -13,16 +13,20 @@ enum { ROUNDS = 2000000, REPEATS = 5 };
 
 /* Applies X to twelve registers. */
 #define TWELVE(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#define CLOBBERED "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "cc"
+#define CLOBBERED                                                                                              \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", \
+        "xmm13", "cc"
 
-/* ROUNDS rounds of one instruction on twelve registers, which start at zero as do its operands: no denormals, no overflow. */
-#define REGISTER_LOOP(WIDTH, INSTRUCTION)                                                                                                            \
-    static void INSTRUCTION##_loop(void) {                                                                                                           \
-        int64_t rounds = ROUNDS;                                                                                                                     \
-        __asm__ volatile(TWELVE(ZERO) ZERO(12) ZERO(13) ".balign 32\n1:\n" TWELVE(STEP_##WIDTH##_##INSTRUCTION) "dec %0\njnz 1b\n"                    \
-                         : "+r"(rounds)                                                                                                              \
-                         :                                                                                                                           \
-                         : CLOBBERED);                                                                                                               \
+/* ROUNDS rounds of one instruction on twelve registers, which start at zero as do its operands: no denormals, no
+ * overflow. */
+#define REGISTER_LOOP(WIDTH, INSTRUCTION)                                                                        \
+    static void INSTRUCTION##_loop(void) {                                                                       \
+        int64_t rounds = ROUNDS;                                                                                 \
+        __asm__ volatile(TWELVE(ZERO) ZERO(12)                                                                   \
+                             ZERO(13) ".balign 32\n1:\n" TWELVE(STEP_##WIDTH##_##INSTRUCTION) "dec %0\njnz 1b\n" \
+                         : "+r"(rounds)                                                                          \
+                         :                                                                                       \
+                         : CLOBBERED);                                                                           \
     }
 #define ZERO(i) "vxorps %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n"
 #define STEP_512_vfmadd231ps(i) "vfmadd231ps %%zmm12, %%zmm13, %%zmm" #i "\n"
@@ -33,11 +37,15 @@ enum { ROUNDS = 2000000, REPEATS = 5 };
 #if defined(__AVX512F__)
 enum { F32_LANES = 16 };
 REGISTER_LOOP(512, vfmadd231ps)
-const char *peak_f32_instruction(void) { return "vfmadd231ps, 512 bits"; }
+const char *peak_f32_instruction(void) {
+    return "vfmadd231ps, 512 bits";
+}
 #else
 enum { F32_LANES = 8 };
 REGISTER_LOOP(256, vfmadd231ps)
-const char *peak_f32_instruction(void) { return "vfmadd231ps, 256 bits"; }
+const char *peak_f32_instruction(void) {
+    return "vfmadd231ps, 256 bits";
+}
 #endif
 #if defined(__AVX512BF16__)
 REGISTER_LOOP(512, vdpbf16ps)
@@ -59,14 +67,18 @@ static double loop_rate(void (*loop)(void), double operations_a_round) {
     return best;
 }
 
-double peak_f32(void) { return loop_rate(vfmadd231ps_loop, 12.0 * F32_LANES * 2); }
+double peak_f32(void) {
+    return loop_rate(vfmadd231ps_loop, 12.0 * F32_LANES * 2);
+}
 
 #else
 
 /* Without FMA: multiplies and adds on compiler vectors, held in registers by the compiler as it can. */
 typedef float four __attribute__((vector_size(16)));
 
-const char *peak_f32_instruction(void) { return "multiply and add, 128 bits"; }
+const char *peak_f32_instruction(void) {
+    return "multiply and add, 128 bits";
+}
 
 double peak_f32(void) {
     double best = 0;

@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* Operations a second (a multiply-add is two) on all threads; 0 where the processor or the build lacks the instruction. */
+/* Operations a second (a multiply-add is two) on all threads; 0 where the processor or the build lacks the instruction.
+ */
 double peak_f32(void);
 double peak_bf16(void); /* vdpbf16ps */
 double peak_int8(void); /* vpdpbusd */

@@ -18,7 +18,8 @@ static void print_help(void) {
          "       casemix drg resolve [BASE SEVERITY]\n\n"
          "list     DRGs with weight, geometric mean stay and severity (default grouper v43, FY2026)\n"
          "show     a DRG and the other severities of its base\n"
-         "resolve  base (0..339) and severity (0 none, 1 CC, 2 MCC, 3 without MCC, 4 any) of DRG-LLaMA to the v34 code, one pair a line\n"
+         "resolve  base (0..339) and severity (0 none, 1 CC, 2 MCC, 3 without MCC, 4 any) of DRG-LLaMA to the v34 "
+         "code, one pair a line\n"
          "         from standard input, tab between\n\n"
          "  casemix drg list --search 'heart failure'\n"
          "  casemix drg show 291\n"
@@ -33,8 +34,8 @@ struct drg_options {
 
 static bool read_options(int argc, char **argv, struct drg_options *options, struct error *error) {
     enum { GROUPER = 1, MDC, TYPE, SEARCH, TSV };
-    static const struct option names[] = {{"grouper", 1, 0, GROUPER}, {"mdc", 1, 0, MDC}, {"type", 1, 0, TYPE}, {"search", 1, 0, SEARCH},
-                                          {"tsv", 0, 0, TSV}, {0, 0, 0, 0}};
+    static const struct option names[] = {{"grouper", 1, 0, GROUPER}, {"mdc", 1, 0, MDC}, {"type", 1, 0, TYPE},
+                                          {"search", 1, 0, SEARCH},   {"tsv", 0, 0, TSV}, {0, 0, 0, 0}};
     enum grouper grouper = GROUPER_V43;
     optind = 0;
     opterr = 0;
@@ -43,11 +44,21 @@ static bool read_options(int argc, char **argv, struct drg_options *options, str
         case GROUPER:
             if (!grouper_parse(optarg, &grouper, error)) return false;
             break;
-        case MDC: options->mdc = optarg; break;
-        case TYPE: options->type = optarg; break;
-        case SEARCH: options->search = optarg; break;
-        case TSV: options->tsv = true; break;
-        default: error_usage(error, "drg: unknown option or missing value: %s", argv[optind - 1]); return error_hint(error, "casemix drg --help");
+        case MDC:
+            options->mdc = optarg;
+            break;
+        case TYPE:
+            options->type = optarg;
+            break;
+        case SEARCH:
+            options->search = optarg;
+            break;
+        case TSV:
+            options->tsv = true;
+            break;
+        default:
+            error_usage(error, "drg: unknown option or missing value: %s", argv[optind - 1]);
+            return error_hint(error, "casemix drg --help");
         }
     }
     options->catalog = catalog_get(grouper);
@@ -66,19 +77,24 @@ static bool title_matches(const char *title, const char *search) {
 
 static void print_row(const struct drg *drg, bool tsv) {
     if (tsv) {
-        printf("%03d\t%s\t%s\t%d\t%s\t%s\t%.4f\t%.1f\n", drg->code, drg->mdc, type_name(drg->type), drg->base, severity_name(drg->severity), drg->title,
-               drg->weight, drg->gmlos);
+        printf("%03d\t%s\t%s\t%d\t%s\t%s\t%.4f\t%.1f\n", drg->code, drg->mdc, type_name(drg->type), drg->base,
+               severity_name(drg->severity), drg->title, drg->weight, drg->gmlos);
         return;
     }
     char title[256];
     table_fit(title, sizeof title, drg->title, 60);
-    printf("%03d  %s  %7.4f  %5.1f  %-11s  %s %s\n", drg->code, title, drg->weight, drg->gmlos, severity_name(drg->severity), drg->mdc,
-           drg->type == DRG_SURGICAL ? "surg" : drg->type == DRG_MEDICAL ? "med" : "");
+    printf("%03d  %s  %7.4f  %5.1f  %-11s  %s %s\n", drg->code, title, drg->weight, drg->gmlos,
+           severity_name(drg->severity), drg->mdc,
+           drg->type == DRG_SURGICAL  ? "surg"
+           : drg->type == DRG_MEDICAL ? "med"
+                                      : "");
 }
 
 static void print_heading(bool tsv) {
-    if (tsv) puts("drg\tmdc\ttype\tbase\tseverity\ttitle\tweight\tgmlos");
-    else printf("%-3s  %-60s  %7s  %5s  %-11s  %s\n", "DRG", "title", "weight", "GMLOS", "severity", "MDC");
+    if (tsv)
+        puts("drg\tmdc\ttype\tbase\tseverity\ttitle\tweight\tgmlos");
+    else
+        printf("%-3s  %-60s  %7s  %5s  %-11s  %s\n", "DRG", "title", "weight", "GMLOS", "severity", "MDC");
 }
 
 static bool list_drgs(const struct drg_options *options, struct error *error) {
@@ -93,22 +109,25 @@ static bool list_drgs(const struct drg_options *options, struct error *error) {
     }
     if (shown > 0) return true;
     error_set(error, "no DRG of %s fits", grouper_name(options->catalog->grouper));
-    return error_hint(error, "--mdc takes 01 to 25, PRE or ALL; --type medical or surgical; --search words of the title");
+    return error_hint(error,
+                      "--mdc takes 01 to 25, PRE or ALL; --type medical or surgical; --search words of the title");
 }
 
 static bool show_drg(const struct drg_options *options, const char *argument, struct error *error) {
     int code;
     if (!drg_parse(argument, &code, error)) return false;
     const struct drg *drg = catalog_find(options->catalog, code);
-    if (drg == NULL) return error_set(error, "there is no DRG %03d in %s", code, grouper_name(options->catalog->grouper));
-    printf("%03d  %s\n     %s, MDC %s, %s; weight %.4f, geometric mean stay %.1f days, severity %s\n", drg->code, drg->title,
-           grouper_name(options->catalog->grouper), drg->mdc, type_name(drg->type), drg->weight, drg->gmlos, severity_name(drg->severity));
+    if (drg == NULL)
+        return error_set(error, "there is no DRG %03d in %s", code, grouper_name(options->catalog->grouper));
+    printf("%03d  %s\n     %s, MDC %s, %s; weight %.4f, geometric mean stay %.1f days, severity %s\n", drg->code,
+           drg->title, grouper_name(options->catalog->grouper), drg->mdc, type_name(drg->type), drg->weight, drg->gmlos,
+           severity_name(drg->severity));
     for (size_t i = 0, shown = 0; i < options->catalog->count; i++) {
         const struct drg *other = &options->catalog->drgs[i];
         if (other->base != drg->base || other == drg) continue;
         if (shown++ == 0) puts("     other severities of the base:");
-        printf("     %03d  %-11s  weight %.4f (%+.4f)  GMLOS %.1f\n", other->code, severity_name(other->severity), other->weight, other->weight - drg->weight,
-               other->gmlos);
+        printf("     %03d  %-11s  weight %.4f (%+.4f)  GMLOS %.1f\n", other->code, severity_name(other->severity),
+               other->weight, other->weight - drg->weight, other->gmlos);
     }
     return true;
 }
@@ -157,10 +176,12 @@ bool command_drg(int argc, char **argv, struct error *error) {
     if (!read_options(argc - 1, argv + 1, &options, error)) return false;
     char **arguments = argv + 1 + optind;
     const int count = argc - 1 - optind;
-    if (strcmp(verb, "list") == 0) return count == 0 ? list_drgs(&options, error) : error_usage(error, "drg list takes options only");
+    if (strcmp(verb, "list") == 0)
+        return count == 0 ? list_drgs(&options, error) : error_usage(error, "drg list takes options only");
     if (strcmp(verb, "resolve") == 0) {
         if (count == 0) return resolve_lines(error);
-        return count == 2 ? resolve_pair(arguments[0], arguments[1], error) : error_usage(error, "drg resolve takes BASE SEVERITY, or lines of them");
+        return count == 2 ? resolve_pair(arguments[0], arguments[1], error)
+                          : error_usage(error, "drg resolve takes BASE SEVERITY, or lines of them");
     }
     if (strcmp(verb, "show") != 0) return error_usage(error, "drg has no verb \"%s\": list, show or resolve", verb);
     if (count == 0) return error_usage(error, "drg show needs a code, such as 291");

@@ -161,8 +161,8 @@ static bool finish(struct report *report, struct error *error) {
 static bool evaluate(const struct eval_options *options, struct error *error) {
     struct dataset data = {0};
     struct report report = {.options = options, .data = &data};
-    bool done = dataset_load(&data, options->data, error) &&
-                (options->out == NULL || directory_create(options->out, error));
+    bool done =
+        dataset_load(&data, options->data, error) && (options->out == NULL || directory_create(options->out, error));
     if (done && options->model != NULL) done = eval_model(&report, error);
     if (done && options->baseline != NULL) done = eval_baselines(&report, error);
     done = done && finish(&report, error);
@@ -175,26 +175,40 @@ static bool evaluate(const struct eval_options *options, struct error *error) {
 static bool read_options(int argc, char **argv, struct eval_options *options, struct error *error) {
     enum { MODEL = 1, DATA, BASELINE, DEV, OUT, JSON, THREADS, HELP };
     static const struct option names[] = {
-        {"model", 1, 0, MODEL}, {"data", 1, 0, DATA}, {"baseline", 1, 0, BASELINE}, {"dev", 1, 0, DEV},
-        {"out", 1, 0, OUT},     {"json", 0, 0, JSON}, {"threads", 1, 0, THREADS},   {"help", 0, 0, HELP},
-        {0, 0, 0, 0}};
+        {"model", 1, 0, MODEL},     {"data", 1, 0, DATA}, {"baseline", 1, 0, BASELINE},
+        {"dev", 1, 0, DEV},         {"out", 1, 0, OUT},   {"json", 0, 0, JSON},
+        {"threads", 1, 0, THREADS}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
     int64_t threads;
     optind = 0;
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (option) {
-        case MODEL: options->model = optarg; break;
-        case DATA: options->data = optarg; break;
-        case BASELINE: options->baseline = optarg; break;
-        case DEV: options->dev = optarg; break;
-        case OUT: options->out = optarg; break;
-        case JSON: options->json = true; break;
+        case MODEL:
+            options->model = optarg;
+            break;
+        case DATA:
+            options->data = optarg;
+            break;
+        case BASELINE:
+            options->baseline = optarg;
+            break;
+        case DEV:
+            options->dev = optarg;
+            break;
+        case OUT:
+            options->out = optarg;
+            break;
+        case JSON:
+            options->json = true;
+            break;
         case THREADS:
             if (!parse_int64(optarg, &threads) || threads < 1 || threads > 1024)
                 return error_usage(error, "--threads takes 1 to 1024, not \"%s\"", optarg);
             threads_set((int)threads);
             break;
-        case HELP: options->help = true; return true;
+        case HELP:
+            options->help = true;
+            return true;
         default:
             error_usage(error, "eval: unknown option or missing value: %s", argv[optind - 1]);
             return error_hint(error, "casemix eval --help");

@@ -60,7 +60,8 @@ static size_t edit_distance(const char *a, const char *b) {
 static bool unknown_command(const char *name, struct error *error) {
     error_usage(error, "there is no command '%s'", name);
     for (size_t i = 0; i < COMMANDS; i++) {
-        if (edit_distance(name, commands[i].name) <= 2) return error_hint(error, "did you mean `casemix %s`?", commands[i].name);
+        if (edit_distance(name, commands[i].name) <= 2)
+            return error_hint(error, "did you mean `casemix %s`?", commands[i].name);
     }
     return error_hint(error, "`casemix --help` lists the commands");
 }

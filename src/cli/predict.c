@@ -28,7 +28,8 @@ enum input { INPUT_GUESS, INPUT_TEXT, INPUT_CSV, INPUT_JSONL };
 static void print_help(void) {
     puts("usage: casemix predict [--model RUN] [--top-k 5] [--json|--csv] [FILE…|-]\n\n"
          "Codes discharge summaries. The hospital course is what is read; the whole note where there is none.\n\n"
-         "  FILE               .csv[.gz]: a column of notes; .jsonl[.gz]: objects with \"text\"; anything else: one note; - : standard input\n"
+         "  FILE               .csv[.gz]: a column of notes; .jsonl[.gz]: objects with \"text\"; anything else: one "
+         "note; - : standard input\n"
          "  --model RUN        a run directory [models/tiny-classifier]\n"
          "  --top-k K          DRGs a note [5]\n"
          "  --json             one record a note: id, predictions, section (bytes of the note), tokens, truncated\n"
@@ -54,8 +55,8 @@ struct predict_options {
 struct block {
     const struct predict_options *options;
     const struct classifier *classifier;
-    struct text text;    /* of all notes of the block, end to end */
-    struct text ids;     /* their names, each with a NUL */
+    struct text text; /* of all notes of the block, end to end */
+    struct text ids;  /* their names, each with a NUL */
     struct {
         size_t note, note_length, id;
         struct span section;
@@ -66,7 +67,7 @@ struct block {
     struct ranked *ranked;  /* [top_k] */
     struct table_row *rows; /* [top_k] */
     struct text out;
-    bool printed;           /* something stands on standard output */
+    bool printed; /* something stands on standard output */
     struct progress progress;
     uint64_t done;
 };
@@ -82,11 +83,11 @@ static void add_json_note(struct block *block, size_t i, int32_t tokens, bool tr
         text_add_json(out, drg->title, strlen(drg->title));
         text_add(out, ", \"p\": ");
         text_add_json_float(out, (float)block->rows[k].p);
-        text_printf(out, ", \"weight\": %.4f, \"gmlos\": %.1f, \"mdc\": \"%s\", \"severity\": \"%s\"}", drg->weight, drg->gmlos, drg->mdc,
-                    severity_name(drg->severity));
+        text_printf(out, ", \"weight\": %.4f, \"gmlos\": %.1f, \"mdc\": \"%s\", \"severity\": \"%s\"}", drg->weight,
+                    drg->gmlos, drg->mdc, severity_name(drg->severity));
     }
-    text_printf(out, "], \"section\": {\"start\": %zu, \"end\": %zu}, \"tokens\": %d, \"truncated\": %s}\n", block->items[i].section.start,
-                block->items[i].section.end, tokens, truncated ? "true" : "false");
+    text_printf(out, "], \"section\": {\"start\": %zu, \"end\": %zu}, \"tokens\": %d, \"truncated\": %s}\n",
+                block->items[i].section.start, block->items[i].section.end, tokens, truncated ? "true" : "false");
 }
 
 static void add_csv_note(struct block *block, size_t i) {
@@ -98,7 +99,8 @@ static void add_csv_note(struct block *block, size_t i) {
         text_add_csv(out, id, strlen(id));
         text_printf(out, ",%zu,%d,", k + 1, drg->code);
         text_add_csv(out, drg->title, strlen(drg->title));
-        text_printf(out, ",%.6f,%.4f,%.1f,%s,%s\n", block->rows[k].p, drg->weight, drg->gmlos, drg->mdc, severity_name(drg->severity));
+        text_printf(out, ",%.6f,%.4f,%.1f,%s,%s\n", block->rows[k].p, drg->weight, drg->gmlos, drg->mdc,
+                    severity_name(drg->severity));
     }
 }
 
@@ -118,7 +120,8 @@ static void add_note(struct block *block, size_t i, int32_t tokens, bool truncat
         add_csv_note(block, i);
     } else {
         if (block->printed) text_add_char(&block->out, '\n');
-        table_add_note(&block->out, block->ids.data + block->items[i].id, tokens, truncated, block->items[i].whole, block->rows, k);
+        table_add_note(&block->out, block->ids.data + block->items[i].id, tokens, truncated, block->items[i].whole,
+                       block->rows, k);
     }
     block->printed = true;
 }
@@ -133,10 +136,13 @@ static bool flush_block(struct block *block, struct error *error) {
         const struct span section = block->items[i].section;
         notes[i] = (struct note){block->text.data + block->items[i].note + section.start, section.end - section.start};
     }
-    if (!classifier_logits(block->classifier, notes, block->count, 0, block->logits, tokens, truncated, NULL, NULL, error)) return false;
+    if (!classifier_logits(block->classifier, notes, block->count, 0, block->logits, tokens, truncated, NULL, NULL,
+                           error))
+        return false;
     for (size_t i = 0; i < block->count; i++) add_note(block, i, tokens[i], truncated[i]);
     if (!text_ok(&block->out, error)) return false;
-    if (fwrite(block->out.data, 1, block->out.length, stdout) != block->out.length) return error_system(error, "standard output");
+    if (fwrite(block->out.data, 1, block->out.length, stdout) != block->out.length)
+        return error_system(error, "standard output");
     block->done += block->count;
     progress_update(&block->progress, block->done);
     block->count = 0;
@@ -168,15 +174,18 @@ static bool take_note(struct block *block, const char *id, const char *note, siz
 static bool read_text(struct block *block, const char *path, struct error *error) {
     struct text note = {0};
     const bool done = file_read(&note, path, (size_t)64 << 20, error) &&
-                      take_note(block, strcmp(path, "-") == 0 ? "standard input" : path, note.data == NULL ? "" : note.data, note.length, error);
+                      take_note(block, strcmp(path, "-") == 0 ? "standard input" : path,
+                                note.data == NULL ? "" : note.data, note.length, error);
     text_free(&note);
     return done;
 }
 
-static bool find_columns(const struct predict_options *options, const struct csv_reader *reader, int *text, int *id, struct error *error) {
+static bool find_columns(const struct predict_options *options, const struct csv_reader *reader, int *text, int *id,
+                         struct error *error) {
     static const char *const usual[] = {"note_id", "hadm_id", "id"};
     *id = -1;
-    if (!csv_require(reader, options->text_column, text, error)) return error_hint(error, "name the column of the notes with --text-column");
+    if (!csv_require(reader, options->text_column, text, error))
+        return error_hint(error, "name the column of the notes with --text-column");
     if (options->id_column != NULL) return csv_require(reader, options->id_column, id, error);
     for (size_t i = 0; i < 3 && *id < 0; i++) *id = csv_column(reader, usual[i]);
     return true;
@@ -197,7 +206,8 @@ static bool read_csv(struct block *block, const char *path, struct error *error)
         char number[32];
         size_t length;
         snprintf(number, sizeof number, "%llu", (unsigned long long)row);
-        const char *note = csv_field(reader, text_column, &length), *id = id_column < 0 ? number : csv_field(reader, id_column, NULL);
+        const char *note = csv_field(reader, text_column, &length),
+                   *id = id_column < 0 ? number : csv_field(reader, id_column, NULL);
         done = take_note(block, *id == '\0' ? number : id, note, length, error);
         if (!done) error_context(error, "%s, line %llu", path, (unsigned long long)csv_line(reader));
     }
@@ -214,9 +224,12 @@ static bool read_json_line(void *context, uint64_t line, const json_node *root, 
     for (size_t i = 0; i < 3; i++) {
         const json_node *member = json_member(root, usual[i]);
         int64_t number;
-        if (json_string(member) != NULL) snprintf(id, sizeof id, "%s", json_string(member));
-        else if (json_integer(member, &number)) snprintf(id, sizeof id, "%lld", (long long)number);
-        else continue;
+        if (json_string(member) != NULL)
+            snprintf(id, sizeof id, "%s", json_string(member));
+        else if (json_integer(member, &number))
+            snprintf(id, sizeof id, "%lld", (long long)number);
+        else
+            continue;
         break;
     }
     return json_get_string(root, "text", true, &text, error) && take_note(block, id, text, strlen(text), error);
@@ -232,7 +245,8 @@ static bool read_file(struct block *block, const char *path, struct error *error
     if (input == INPUT_GUESS) {
         input = INPUT_TEXT;
         if (ends_with(path, ".csv") || ends_with(path, ".csv.gz")) input = INPUT_CSV;
-        if (ends_with(path, ".jsonl") || ends_with(path, ".jsonl.gz") || ends_with(path, ".ndjson")) input = INPUT_JSONL;
+        if (ends_with(path, ".jsonl") || ends_with(path, ".jsonl.gz") || ends_with(path, ".ndjson"))
+            input = INPUT_JSONL;
     }
     if (input == INPUT_CSV) return read_csv(block, path, error);
     if (input == INPUT_TEXT) return read_text(block, path, error);
@@ -242,7 +256,8 @@ static bool read_file(struct block *block, const char *path, struct error *error
     return false;
 }
 
-static bool run(const struct predict_options *options, const struct classifier *classifier, char **paths, int count, struct error *error) {
+static bool run(const struct predict_options *options, const struct classifier *classifier, char **paths, int count,
+                struct error *error) {
     const size_t labels = classifier->card.labels.count;
     struct block *block = memory_zero(1, sizeof *block);
     if (block == NULL) return memory_error(error, sizeof *block, "a block of notes");
@@ -251,7 +266,8 @@ static bool run(const struct predict_options *options, const struct classifier *
     block->logits = memory_alloc(BLOCK, labels * sizeof(float));
     block->ranked = memory_alloc(options->top_k, sizeof *block->ranked);
     block->rows = memory_alloc(options->top_k, sizeof *block->rows);
-    bool done = (block->logits != NULL && block->ranked != NULL && block->rows != NULL) || memory_error(error, BLOCK * labels * sizeof(float), "a block");
+    bool done = (block->logits != NULL && block->ranked != NULL && block->rows != NULL) ||
+                memory_error(error, BLOCK * labels * sizeof(float), "a block");
     progress_start(&block->progress, "coding", "notes", 0);
     for (int i = 0; done && i < count; i++) done = read_file(block, paths[i], error);
     done = done && flush_block(block, error);
@@ -268,36 +284,55 @@ static bool run(const struct predict_options *options, const struct classifier *
 
 static bool read_options(int argc, char **argv, struct predict_options *options, struct error *error) {
     enum { MODEL = 1, TOP_K, JSON, CSV, FORMAT, TEXT_COLUMN, ID_COLUMN, THREADS, HELP };
-    static const struct option names[] = {{"model", 1, 0, MODEL}, {"top-k", 1, 0, TOP_K}, {"json", 0, 0, JSON}, {"csv", 0, 0, CSV}, {"format", 1, 0, FORMAT},
-                                          {"text-column", 1, 0, TEXT_COLUMN}, {"id-column", 1, 0, ID_COLUMN}, {"threads", 1, 0, THREADS},
-                                          {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    static const struct option names[] = {{"model", 1, 0, MODEL},         {"top-k", 1, 0, TOP_K},
+                                          {"json", 0, 0, JSON},           {"csv", 0, 0, CSV},
+                                          {"format", 1, 0, FORMAT},       {"text-column", 1, 0, TEXT_COLUMN},
+                                          {"id-column", 1, 0, ID_COLUMN}, {"threads", 1, 0, THREADS},
+                                          {"help", 0, 0, HELP},           {0, 0, 0, 0}};
     static const char *const formats[] = {[INPUT_TEXT] = "text", [INPUT_CSV] = "csv", [INPUT_JSONL] = "jsonl"};
     int64_t number;
     optind = 0;
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (option) {
-        case MODEL: options->model = optarg; break;
+        case MODEL:
+            options->model = optarg;
+            break;
         case TOP_K:
-            if (!parse_int64(optarg, &number) || number < 1 || number > 1000) return error_usage(error, "--top-k takes a whole number from 1, not \"%s\"", optarg);
+            if (!parse_int64(optarg, &number) || number < 1 || number > 1000)
+                return error_usage(error, "--top-k takes a whole number from 1, not \"%s\"", optarg);
             options->top_k = (size_t)number;
             break;
-        case JSON: options->output = OUTPUT_JSON; break;
-        case CSV: options->output = OUTPUT_CSV; break;
+        case JSON:
+            options->output = OUTPUT_JSON;
+            break;
+        case CSV:
+            options->output = OUTPUT_CSV;
+            break;
         case FORMAT:
             for (int f = INPUT_TEXT; f <= INPUT_JSONL; f++) {
                 if (strcmp(formats[f], optarg) == 0) options->input = (enum input)f;
             }
-            if (options->input == INPUT_GUESS) return error_usage(error, "--format takes text, csv or jsonl, not \"%s\"", optarg);
+            if (options->input == INPUT_GUESS)
+                return error_usage(error, "--format takes text, csv or jsonl, not \"%s\"", optarg);
             break;
-        case TEXT_COLUMN: options->text_column = optarg; break;
-        case ID_COLUMN: options->id_column = optarg; break;
+        case TEXT_COLUMN:
+            options->text_column = optarg;
+            break;
+        case ID_COLUMN:
+            options->id_column = optarg;
+            break;
         case THREADS:
-            if (!parse_int64(optarg, &number) || number < 1 || number > 1024) return error_usage(error, "--threads takes 1 to 1024, not \"%s\"", optarg);
+            if (!parse_int64(optarg, &number) || number < 1 || number > 1024)
+                return error_usage(error, "--threads takes 1 to 1024, not \"%s\"", optarg);
             threads_set((int)number);
             break;
-        case HELP: options->help = true; return true;
-        default: error_usage(error, "predict: unknown option or missing value: %s", argv[optind - 1]); return error_hint(error, "casemix predict --help");
+        case HELP:
+            options->help = true;
+            return true;
+        default:
+            error_usage(error, "predict: unknown option or missing value: %s", argv[optind - 1]);
+            return error_hint(error, "casemix predict --help");
         }
     }
     return true;
@@ -325,10 +360,12 @@ bool command_predict(int argc, char **argv, struct error *error) {
         return true;
     }
     struct classifier classifier;
-    if (!classifier_open(&classifier, options.model != NULL ? options.model : shipped_model(path, sizeof path), error)) return false;
+    if (!classifier_open(&classifier, options.model != NULL ? options.model : shipped_model(path, sizeof path), error))
+        return false;
     if (options.top_k > classifier.card.labels.count) options.top_k = classifier.card.labels.count;
     const bool files = optind < argc;
-    const bool done = run(&options, &classifier, files ? argv + optind : &standard_input, files ? argc - optind : 1, error);
+    const bool done =
+        run(&options, &classifier, files ? argv + optind : &standard_input, files ? argc - optind : 1, error);
     classifier_close(&classifier);
     return done;
 }

@@ -10,7 +10,8 @@ void table_fit(char *out, size_t capacity, const char *string, size_t columns) {
     size_t kept = length;
     if (width > columns) {
         /* Cut at a character, leaving a column for the ellipsis. */
-        while (kept > 0 && (utf8_columns(string, kept) > columns - 1 || ((unsigned char)string[kept] & 0xc0) == 0x80)) kept--;
+        while (kept > 0 && (utf8_columns(string, kept) > columns - 1 || ((unsigned char)string[kept] & 0xc0) == 0x80))
+            kept--;
     }
     size_t used = (size_t)snprintf(out, capacity, "%.*s%s", (int)kept, string, width > columns ? "…" : "");
     size_t shown = utf8_columns(out, strlen(out));
@@ -22,14 +23,18 @@ void table_fit(char *out, size_t capacity, const char *string, size_t columns) {
 static void add_bar(struct text *out, double p) {
     static const char *const eighths[] = {" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     const int filled = (int)(p * BAR_COLUMNS * 8 + 0.5);
-    for (int i = 0; i < BAR_COLUMNS; i++) text_add(out, filled >= 8 * (i + 1) ? "█" : filled > 8 * i ? eighths[filled - 8 * i] : " ");
+    for (int i = 0; i < BAR_COLUMNS; i++)
+        text_add(out, filled >= 8 * (i + 1) ? "█" : filled > 8 * i ? eighths[filled - 8 * i] : " ");
 }
 
-void table_add_note(struct text *out, const char *name, int tokens, bool truncated, bool whole_note, const struct table_row *rows, size_t count) {
+void table_add_note(struct text *out, const char *name, int tokens, bool truncated, bool whole_note,
+                    const struct table_row *rows, size_t count) {
     char title[512], heading[512];
     snprintf(heading, sizeof heading, "%s  (%d tokens%s%s)", name, tokens, truncated ? ", the rest cut off" : "",
              whole_note ? "; whole note read: no hospital course section found" : "");
-    table_fit(title, sizeof title, heading, utf8_columns(heading, strlen(heading)) > TABLE_COLUMNS ? TABLE_COLUMNS : utf8_columns(heading, strlen(heading)));
+    table_fit(title, sizeof title, heading,
+              utf8_columns(heading, strlen(heading)) > TABLE_COLUMNS ? TABLE_COLUMNS
+                                                                     : utf8_columns(heading, strlen(heading)));
     text_printf(out, "%s\n", title);
     text_printf(out, "  %3s  %6s %-8s  %-47s %7s %5s  %s\n", "DRG", "p", "", "title", "weight", "GMLOS", "severity");
     for (size_t i = 0; i < count; i++) {

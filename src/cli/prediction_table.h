@@ -18,6 +18,7 @@ struct table_row {
 };
 
 /* One note: a heading with its name, then the rows. */
-void table_add_note(struct text *out, const char *name, int tokens, bool truncated, bool whole_note, const struct table_row *rows, size_t count);
+void table_add_note(struct text *out, const char *name, int tokens, bool truncated, bool whole_note,
+                    const struct table_row *rows, size_t count);
 
 #endif

@@ -14,10 +14,12 @@
 static void print_help(void) {
     puts("usage: casemix synth --stays N --seed S --out DIR [OPTIONS]\n"
          "       casemix synth --describe\n\n"
-         "Writes synthetic hospital stays: discharge summaries with their MS-DRG (v43). No patient stands behind them.\n\n"
+         "Writes synthetic hospital stays: discharge summaries with their MS-DRG (v43). No patient stands behind "
+         "them.\n\n"
          "  --stays N        how many stays\n"
          "  --seed S         same seed and options, same bytes [1]\n"
-         "  --out DIR        discharge.csv.gz, drgcodes.csv.gz, diagnoses_icd.csv.gz, procedures_icd.csv.gz (MIMIC-IV's columns),\n"
+         "  --out DIR        discharge.csv.gz, drgcodes.csv.gz, diagnoses_icd.csv.gz, procedures_icd.csv.gz "
+         "(MIMIC-IV's columns),\n"
          "                   train.jsonl, dev.jsonl, test.jsonl, labels.tsv, synth.json\n"
          "  --temper X       DRGs drawn by (claims)^X: 1 as in claims, 0 all alike [1]\n"
          "  --words N        mean length of the hospital course; single ones lie between 60 and 900 [150]\n"
@@ -44,14 +46,18 @@ static void describe(const struct knowledge *knowledge) {
     printf("  wordings                    %6zu\n", knowledge->wordings);
 }
 
-static bool read_integer(const char *option, const char *value, int64_t low, int64_t high, int64_t *out, struct error *error) {
+static bool read_integer(const char *option, const char *value, int64_t low, int64_t high, int64_t *out,
+                         struct error *error) {
     return (parse_int64(value, out) && *out >= low && *out <= high) ||
-           error_usage(error, "--%s takes a whole number from %lld to %lld, not \"%s\"", option, (long long)low, (long long)high, value);
+           error_usage(error, "--%s takes a whole number from %lld to %lld, not \"%s\"", option, (long long)low,
+                       (long long)high, value);
 }
 
 static bool read_split(const char *value, double *split, struct error *error) {
     char behind;
-    if (sscanf(value, "%lf/%lf/%lf%c", &split[0], &split[1], &split[2], &behind) == 3 && split[0] >= 0 && split[1] >= 0 && split[2] >= 0) return true;
+    if (sscanf(value, "%lf/%lf/%lf%c", &split[0], &split[1], &split[2], &behind) == 3 && split[0] >= 0 &&
+        split[1] >= 0 && split[2] >= 0)
+        return true;
     return error_usage(error, "--split takes three shares such as 80/10/10, not \"%s\"", value);
 }
 
@@ -63,9 +69,19 @@ struct synth_options {
 
 static bool read_options(int argc, char **argv, struct synth_options *options, struct error *error) {
     enum { STAYS = 1, SEED, OUT, TEMPER, WORDS, MISSPELL, SPLIT, THREADS, FORCE, KNOWLEDGE, DESCRIBE, HELP };
-    static const struct option names[] = {{"stays", 1, 0, STAYS}, {"seed", 1, 0, SEED}, {"out", 1, 0, OUT}, {"temper", 1, 0, TEMPER},
-                                          {"words", 1, 0, WORDS}, {"misspell", 1, 0, MISSPELL}, {"split", 1, 0, SPLIT}, {"threads", 1, 0, THREADS}, {"force", 0, 0, FORCE},
-                                          {"knowledge", 1, 0, KNOWLEDGE}, {"describe", 0, 0, DESCRIBE}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    static const struct option names[] = {{"stays", 1, 0, STAYS},
+                                          {"seed", 1, 0, SEED},
+                                          {"out", 1, 0, OUT},
+                                          {"temper", 1, 0, TEMPER},
+                                          {"words", 1, 0, WORDS},
+                                          {"misspell", 1, 0, MISSPELL},
+                                          {"split", 1, 0, SPLIT},
+                                          {"threads", 1, 0, THREADS},
+                                          {"force", 0, 0, FORCE},
+                                          {"knowledge", 1, 0, KNOWLEDGE},
+                                          {"describe", 0, 0, DESCRIBE},
+                                          {"help", 0, 0, HELP},
+                                          {0, 0, 0, 0}};
     struct synth_settings *settings = &options->settings;
     int64_t number;
     optind = 0;
@@ -79,16 +95,20 @@ static bool read_options(int argc, char **argv, struct synth_options *options, s
             if (!read_integer("seed", optarg, 0, INT64_MAX, &number, error)) return false;
             settings->seed = (uint64_t)number;
             break;
-        case OUT: settings->out = optarg; break;
+        case OUT:
+            settings->out = optarg;
+            break;
         case TEMPER:
-            if (!parse_double(optarg, &settings->temper)) return error_usage(error, "--temper takes a number, not \"%s\"", optarg);
+            if (!parse_double(optarg, &settings->temper))
+                return error_usage(error, "--temper takes a number, not \"%s\"", optarg);
             break;
         case WORDS:
             if (!read_integer("words", optarg, 40, 1000, &number, error)) return false;
             settings->style.words = (int)number;
             break;
         case MISSPELL:
-            if (!parse_double(optarg, &settings->style.misspells) || !(settings->style.misspells >= 0 && settings->style.misspells <= 0.3)) {
+            if (!parse_double(optarg, &settings->style.misspells) ||
+                !(settings->style.misspells >= 0 && settings->style.misspells <= 0.3)) {
                 return error_usage(error, "--misspell takes a share from 0 to 0.3, not \"%s\"", optarg);
             }
             break;
@@ -99,11 +119,21 @@ static bool read_options(int argc, char **argv, struct synth_options *options, s
             if (!read_integer("threads", optarg, 1, 1024, &number, error)) return false;
             threads_set((int)number);
             break;
-        case FORCE: settings->force = true; break;
-        case KNOWLEDGE: options->knowledge = optarg; break;
-        case DESCRIBE: options->describe = true; break;
-        case HELP: options->help = true; return true;
-        default: error_usage(error, "synth: unknown option or missing value: %s", argv[optind - 1]); return error_hint(error, "casemix synth --help");
+        case FORCE:
+            settings->force = true;
+            break;
+        case KNOWLEDGE:
+            options->knowledge = optarg;
+            break;
+        case DESCRIBE:
+            options->describe = true;
+            break;
+        case HELP:
+            options->help = true;
+            return true;
+        default:
+            error_usage(error, "synth: unknown option or missing value: %s", argv[optind - 1]);
+            return error_hint(error, "casemix synth --help");
         }
     }
     if (optind < argc) return error_usage(error, "synth takes no argument \"%s\"", argv[optind]);
@@ -116,7 +146,8 @@ static bool read_options(int argc, char **argv, struct synth_options *options, s
 }
 
 bool command_synth(int argc, char **argv, struct error *error) {
-    struct synth_options options = {.settings = {.seed = 1, .temper = 1, .style = {.words = 150, .misspells = 0.003}, .split = {80, 10, 10}}};
+    struct synth_options options = {
+        .settings = {.seed = 1, .temper = 1, .style = {.words = 150, .misspells = 0.003}, .split = {80, 10, 10}}};
     if (!read_options(argc, argv, &options, error)) return false;
     if (options.help) {
         print_help();
@@ -124,11 +155,16 @@ bool command_synth(int argc, char **argv, struct error *error) {
     }
     char directory[4096];
     struct knowledge knowledge;
-    if (!knowledge_find(options.knowledge, directory, sizeof directory, error) || !knowledge_load(&knowledge, directory, error)) return false;
+    if (!knowledge_find(options.knowledge, directory, sizeof directory, error) ||
+        !knowledge_load(&knowledge, directory, error))
+        return false;
     bool done = true;
-    if (options.describe) describe(&knowledge);
-    else done = synth_write(&knowledge, &options.settings, error);
-    if (done && !options.describe) log_info("%lld synthetic stays in %s", (long long)options.settings.stays, options.settings.out);
+    if (options.describe)
+        describe(&knowledge);
+    else
+        done = synth_write(&knowledge, &options.settings, error);
+    if (done && !options.describe)
+        log_info("%lld synthetic stays in %s", (long long)options.settings.stays, options.settings.out);
     knowledge_free(&knowledge);
     return done;
 }

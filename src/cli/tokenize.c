@@ -32,7 +32,8 @@ struct tokenize {
 
 static bool print_text(struct text *text, struct error *error) {
     if (!text_ok(text, error)) return false;
-    if (text->length > 0 && fwrite(text->data, 1, text->length, stdout) != text->length) return error_system(error, "standard output");
+    if (text->length > 0 && fwrite(text->data, 1, text->length, stdout) != text->length)
+        return error_system(error, "standard output");
     text_clear(text);
     return true;
 }
@@ -83,8 +84,9 @@ static bool decode_line(void *context, uint64_t line, const json_node *root, str
 
 static bool encode_whole(struct tokenize *t, const char *path, struct error *error) {
     struct text text = {0};
-    bool done = file_read(&text, path, TEXT_LIMIT, error) &&
-                tokenizer_encode(t->tokenizer, text.data == NULL ? "" : text.data, text.length, t->special, &t->ids, error);
+    bool done =
+        file_read(&text, path, TEXT_LIMIT, error) &&
+        tokenizer_encode(t->tokenizer, text.data == NULL ? "" : text.data, text.length, t->special, &t->ids, error);
     text_free(&text);
     if (!done) return false;
     add_ids(&t->out, &t->ids, " ");
@@ -95,19 +97,21 @@ static bool encode_whole(struct tokenize *t, const char *path, struct error *err
 static bool decode_whole(struct tokenize *t, const char *path, struct error *error) {
     struct text text = {0};
     bool done = file_read(&text, path, TEXT_LIMIT, error);
-    for (char *word = done && text.data != NULL ? strtok(text.data, " \t\r\n") : NULL; done && word != NULL; word = strtok(NULL, " \t\r\n")) {
+    for (char *word = done && text.data != NULL ? strtok(text.data, " \t\r\n") : NULL; done && word != NULL;
+         word = strtok(NULL, " \t\r\n")) {
         int64_t id;
         done = parse_int64(word, &id) ? push_id(t, id, error) : error_set(error, "\"%.40s\" is no token id", word);
     }
-    done = done && tokenizer_decode(t->tokenizer, t->ids.ids, t->ids.count, !t->special, &t->out, error) && print_text(&t->out, error);
+    done = done && tokenizer_decode(t->tokenizer, t->ids.ids, t->ids.count, !t->special, &t->out, error) &&
+           print_text(&t->out, error);
     text_free(&text);
     return done;
 }
 
 bool command_tokenize(int argc, char **argv, struct error *error) {
     enum { MODEL = 1, JSONL, SPECIAL, DECODE, HELP };
-    static const struct option names[] = {{"model", 1, 0, MODEL}, {"jsonl", 0, 0, JSONL}, {"special", 0, 0, SPECIAL}, {"decode", 0, 0, DECODE},
-                                          {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    static const struct option names[] = {{"model", 1, 0, MODEL},   {"jsonl", 0, 0, JSONL}, {"special", 0, 0, SPECIAL},
+                                          {"decode", 0, 0, DECODE}, {"help", 0, 0, HELP},   {0, 0, 0, 0}};
     struct tokenize t = {0};
     const char *model = NULL;
     bool jsonl = false;
@@ -115,12 +119,24 @@ bool command_tokenize(int argc, char **argv, struct error *error) {
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (option) {
-        case MODEL: model = optarg; break;
-        case JSONL: jsonl = true; break;
-        case SPECIAL: t.special = true; break;
-        case DECODE: t.decode = true; break;
-        case HELP: print_help(); return true;
-        default: error_usage(error, "tokenize: unknown option or missing value: %s", argv[optind - 1]); return error_hint(error, "casemix tokenize --help");
+        case MODEL:
+            model = optarg;
+            break;
+        case JSONL:
+            jsonl = true;
+            break;
+        case SPECIAL:
+            t.special = true;
+            break;
+        case DECODE:
+            t.decode = true;
+            break;
+        case HELP:
+            print_help();
+            return true;
+        default:
+            error_usage(error, "tokenize: unknown option or missing value: %s", argv[optind - 1]);
+            return error_hint(error, "casemix tokenize --help");
         }
     }
     if (model == NULL) return error_usage(error, "tokenize needs --model DIR");
@@ -128,8 +144,10 @@ bool command_tokenize(int argc, char **argv, struct error *error) {
     const char *path = optind < argc ? argv[optind] : "-";
     if (!tokenizer_open(&t.tokenizer, model, error)) return false;
     bool done;
-    if (jsonl) done = json_lines(path, t.decode ? decode_line : encode_line, &t, error);
-    else done = t.decode ? decode_whole(&t, path, error) : encode_whole(&t, path, error);
+    if (jsonl)
+        done = json_lines(path, t.decode ? decode_line : encode_line, &t, error);
+    else
+        done = t.decode ? decode_whole(&t, path, error) : encode_whole(&t, path, error);
     text_free(&t.out);
     token_list_free(&t.ids);
     tokenizer_close(t.tokenizer);

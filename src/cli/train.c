@@ -14,7 +14,8 @@ enum { OVERRIDES = 64 };
 
 static void print_help(void) {
     puts("usage: casemix train RECIPE --data DIR --out RUN [OPTIONS]\n\n"
-         "Trains what the recipe says (recipes/*.yaml): method classify, a classifier of notes; method tokenizer, a BPE vocabulary.\n\n"
+         "Trains what the recipe says (recipes/*.yaml): method classify, a classifier of notes; method tokenizer, a "
+         "BPE vocabulary.\n\n"
          "  --data DIR        train.jsonl, dev.jsonl and labels.tsv, as `casemix synth` writes them\n"
          "  --out RUN         the run directory: the best model on dev, its recipe, log.jsonl, checkpoint.bin\n"
          "  --model DIR       Hugging Face directory to start from (a recipe without a model section needs it)\n"
@@ -26,7 +27,8 @@ static void print_help(void) {
          "  --threads N       [all processors]\n\n"
          "  casemix train recipes/tiny-tokenizer.yaml --data cohort --out tokenizer\n"
          "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run\n"
-         "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run2 --set train.learning_rate=5e-4");
+         "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run2 --set "
+         "train.learning_rate=5e-4");
 }
 
 struct train_options {
@@ -38,7 +40,8 @@ struct train_options {
 };
 
 static bool read_number(const char *option, const char *value, int64_t high, int64_t *out, struct error *error) {
-    return (parse_int64(value, out) && *out >= 1 && *out <= high) || error_usage(error, "--%s takes a whole number from 1, not \"%s\"", option, value);
+    return (parse_int64(value, out) && *out >= 1 && *out <= high) ||
+           error_usage(error, "--%s takes a whole number from 1, not \"%s\"", option, value);
 }
 
 static bool read_option(int option, struct train_options *options, char **argv, struct error *error);
@@ -46,9 +49,17 @@ static bool read_option(int option, struct train_options *options, char **argv, 
 enum { DATA = 1, OUT, MODEL, TOKENIZER, SET, RESUME, PLAN, STOP_AFTER, THREADS, HELP };
 
 static bool read_options(int argc, char **argv, struct train_options *options, struct error *error) {
-    static const struct option names[] = {{"data", 1, 0, DATA}, {"out", 1, 0, OUT}, {"model", 1, 0, MODEL}, {"tokenizer", 1, 0, TOKENIZER},
-                                          {"set", 1, 0, SET}, {"resume", 0, 0, RESUME}, {"plan", 0, 0, PLAN}, {"stop-after", 1, 0, STOP_AFTER},
-                                          {"threads", 1, 0, THREADS}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    static const struct option names[] = {{"data", 1, 0, DATA},
+                                          {"out", 1, 0, OUT},
+                                          {"model", 1, 0, MODEL},
+                                          {"tokenizer", 1, 0, TOKENIZER},
+                                          {"set", 1, 0, SET},
+                                          {"resume", 0, 0, RESUME},
+                                          {"plan", 0, 0, PLAN},
+                                          {"stop-after", 1, 0, STOP_AFTER},
+                                          {"threads", 1, 0, THREADS},
+                                          {"help", 0, 0, HELP},
+                                          {0, 0, 0, 0}};
     optind = 0;
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
@@ -60,7 +71,8 @@ static bool read_options(int argc, char **argv, struct train_options *options, s
         return error_hint(error, "casemix train recipes/tiny-classifier.yaml --data DIR --out RUN");
     }
     options->recipe = argv[optind];
-    if (options->settings.data == NULL || options->settings.out == NULL) return error_usage(error, "train needs --data DIR and --out RUN");
+    if (options->settings.data == NULL || options->settings.out == NULL)
+        return error_usage(error, "train needs --data DIR and --out RUN");
     return true;
 }
 
@@ -68,23 +80,40 @@ static bool read_option(int option, struct train_options *options, char **argv, 
     struct train_settings *settings = &options->settings;
     int64_t threads;
     switch (option) {
-    case DATA: settings->data = optarg; return true;
-    case OUT: settings->out = optarg; return true;
-    case MODEL: settings->model = optarg; return true;
-    case TOKENIZER: settings->tokenizer = optarg; return true;
+    case DATA:
+        settings->data = optarg;
+        return true;
+    case OUT:
+        settings->out = optarg;
+        return true;
+    case MODEL:
+        settings->model = optarg;
+        return true;
+    case TOKENIZER:
+        settings->tokenizer = optarg;
+        return true;
     case SET:
         if (options->override_count == OVERRIDES) return error_usage(error, "more than %d --set", OVERRIDES);
         options->overrides[options->override_count++] = optarg;
         return true;
-    case RESUME: settings->resume = true; return true;
-    case PLAN: settings->plan = true; return true;
-    case STOP_AFTER: return read_number("stop-after", optarg, INT64_MAX, &settings->stop_after, error);
+    case RESUME:
+        settings->resume = true;
+        return true;
+    case PLAN:
+        settings->plan = true;
+        return true;
+    case STOP_AFTER:
+        return read_number("stop-after", optarg, INT64_MAX, &settings->stop_after, error);
     case THREADS:
         if (!read_number("threads", optarg, 1024, &threads, error)) return false;
         threads_set((int)threads);
         return true;
-    case HELP: options->help = true; return true;
-    default: error_usage(error, "train: unknown option or missing value: %s", argv[optind - 1]); return error_hint(error, "casemix train --help");
+    case HELP:
+        options->help = true;
+        return true;
+    default:
+        error_usage(error, "train: unknown option or missing value: %s", argv[optind - 1]);
+        return error_hint(error, "casemix train --help");
     }
 }
 

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool copy_id(struct dataset *dataset, const json_node *root, const char *name, const char **id, struct error *error) {
+static bool copy_id(struct dataset *dataset, const json_node *root, const char *name, const char **id,
+                    struct error *error) {
     const json_node *member = json_member(root, name);
     char number[32] = "";
     const char *value = json_string(member);
@@ -34,11 +35,13 @@ static bool add_stay(void *context, uint64_t line, const json_node *root, struct
     struct stay stay = {.text_length = strlen(text), .drg = (int)drg};
     stay.text = arena_string(&dataset->arena, text, stay.text_length);
     if (stay.text == NULL) return memory_error(error, stay.text_length, "the dataset");
-    if (!copy_id(dataset, root, "note_id", &stay.note_id, error) || !copy_id(dataset, root, "hadm_id", &stay.hadm_id, error) ||
+    if (!copy_id(dataset, root, "note_id", &stay.note_id, error) ||
+        !copy_id(dataset, root, "hadm_id", &stay.hadm_id, error) ||
         !copy_id(dataset, root, "subject_id", &stay.subject_id, error)) {
         return false;
     }
-    if (!memory_grow(&dataset->stays, &dataset->capacity, dataset->count + 1, sizeof *dataset->stays, error)) return false;
+    if (!memory_grow(&dataset->stays, &dataset->capacity, dataset->count + 1, sizeof *dataset->stays, error))
+        return false;
     dataset->stays[dataset->count++] = stay;
     return true;
 }
@@ -64,14 +67,19 @@ static bool read_grouper(struct labels *labels, const struct text *text, const c
 
 static bool read_rows(struct labels *labels, const struct tsv *table, const char *path, struct error *error) {
     size_t label_column, drg_column;
-    if (!tsv_require(table, path, "label", &label_column, error) || !tsv_require(table, path, "drg", &drg_column, error)) return false;
+    if (!tsv_require(table, path, "label", &label_column, error) ||
+        !tsv_require(table, path, "drg", &drg_column, error))
+        return false;
     labels->codes = memory_alloc(table->rows, sizeof *labels->codes);
     if (labels->codes == NULL) return memory_error(error, table->rows * sizeof *labels->codes, path);
     for (size_t row = 0; row < table->rows; row++) {
         int64_t label, code;
-        const bool numbers = parse_int64(tsv_cell(table, row, label_column), &label) && parse_int64(tsv_cell(table, row, drg_column), &code);
-        if (!numbers || label != (int64_t)row || code < 1 || code > 999 || (row > 0 && code <= labels->codes[row - 1])) {
-            return error_set(error, "%s, line %u: expected label %zu and a DRG code larger than the one before", path, table->lines[row], row);
+        const bool numbers = parse_int64(tsv_cell(table, row, label_column), &label) &&
+                             parse_int64(tsv_cell(table, row, drg_column), &code);
+        if (!numbers || label != (int64_t)row || code < 1 || code > 999 ||
+            (row > 0 && code <= labels->codes[row - 1])) {
+            return error_set(error, "%s, line %u: expected label %zu and a DRG code larger than the one before", path,
+                             table->lines[row], row);
         }
         labels->codes[labels->count++] = (int)code;
     }
@@ -99,10 +107,13 @@ bool labels_write(const struct labels *labels, const char *path, struct error *e
     return done;
 }
 
-static int compare_codes(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+static int compare_codes(const void *a, const void *b) {
+    return *(const int *)a - *(const int *)b;
+}
 
 int labels_find(const struct labels *labels, int code) {
-    const int *found = labels->count == 0 ? NULL : bsearch(&code, labels->codes, labels->count, sizeof code, compare_codes);
+    const int *found =
+        labels->count == 0 ? NULL : bsearch(&code, labels->codes, labels->count, sizeof code, compare_codes);
     return found == NULL ? -1 : (int)(found - labels->codes);
 }
 

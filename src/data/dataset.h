@@ -1,4 +1,5 @@
-/* Datasets: stays with their text and DRG, one JSON object a line, in DIR/train.jsonl, dev.jsonl and test.jsonl, and DIR/labels.tsv.
+/* Datasets: stays with their text and DRG, one JSON object a line, in DIR/train.jsonl, dev.jsonl and test.jsonl, and
+ * DIR/labels.tsv.
  *
  * Line: {"note_id":…, "hadm_id":…, "subject_id":…, "text":…, "drg":470, "title":…, "split":"train|dev|test"} */
 #ifndef CASEMIX_DATA_DATASET_H
@@ -25,7 +26,8 @@ struct dataset {
     struct arena arena; /* owns the strings */
 };
 
-/* Appends the stays of one JSONL file (plain or gzip). "text" is required; ids may be strings or integers. Zero-initialise the dataset. */
+/* Appends the stays of one JSONL file (plain or gzip). "text" is required; ids may be strings or integers.
+ * Zero-initialise the dataset. */
 bool dataset_load(struct dataset *dataset, const char *path, struct error *error);
 void dataset_free(struct dataset *dataset);
 
@@ -35,7 +37,8 @@ struct labels {
     int *codes; /* [count] rising */
     size_t count;
 };
-bool labels_load(struct labels *labels, const char *path, struct error *error);  /* labels.tsv: "# grouper v43", header label, drg */
+bool labels_load(struct labels *labels, const char *path,
+                 struct error *error); /* labels.tsv: "# grouper v43", header label, drg */
 bool labels_write(const struct labels *labels, const char *path, struct error *error);
 /* The label of a DRG code; -1 if it is not among them. */
 int labels_find(const struct labels *labels, int code);

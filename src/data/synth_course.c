@@ -1,5 +1,6 @@
-/* The hospital course of a synthetic note: what brought the patient in, the principal condition, procedures, conditions that count, and beside them what does
- * not count (ruled out, past, in the family, procedures of other years, chronic conditions), in the layout of one author. */
+/* The hospital course of a synthetic note: what brought the patient in, the principal condition, procedures, conditions
+ * that count, and beside them what does not count (ruled out, past, in the family, procedures of other years, chronic
+ * conditions), in the layout of one author. */
 #include "data/synth_writer.h"
 #include <ctype.h>
 #include <math.h>
@@ -18,13 +19,13 @@ struct course {
     struct writer *writer;
     struct paragraph paragraphs[PARAGRAPHS]; /* in the order in which they are told */
     size_t paragraph_count;
-    bool late;        /* the opening does not name the principal condition */
-    bool behind;      /* other conditions are told before it */
-    size_t told;      /* chronic conditions named in the opening */
-    int words;        /* aimed at */
-    size_t start;     /* of the course in the text */
-    int number;       /* of the next problem, where they are numbered */
-    struct text quote; /* the opening, for passages that are carried forward */
+    bool late;             /* the opening does not name the principal condition */
+    bool behind;           /* other conditions are told before it */
+    size_t told;           /* chronic conditions named in the opening */
+    int words;             /* aimed at */
+    size_t start;          /* of the course in the text */
+    int number;            /* of the next problem, where they are numbered */
+    struct text quote;     /* the opening, for passages that are carried forward */
     bool used[2][FILLERS]; /* templates of SLOT_ED and SLOT_FILLER that stand in the course */
 };
 
@@ -54,17 +55,20 @@ static int32_t draw_absent(struct writer *writer) {
         const struct code_list *list = near ? own : &writer->knowledge->serious;
         const int32_t code = list->index[rng_pick(writer->rng, list->cumulative, list->count)];
         const struct diagnosis *diagnosis = &writer->knowledge->diagnoses[code];
-        if (diagnosis->kind == KIND_ACTIVE && diagnosis->code[0] != 'O' && diagnosis->wordings.count > 0 && !is_present(writer, diagnosis)) return code;
+        if (diagnosis->kind == KIND_ACTIVE && diagnosis->code[0] != 'O' && diagnosis->wordings.count > 0 &&
+            !is_present(writer, diagnosis))
+            return code;
     }
     return -1;
 }
 
 static void add_paragraph(struct course *course, enum paragraph_kind kind, int32_t code) {
-    if (code >= 0 && course->paragraph_count < PARAGRAPHS) course->paragraphs[course->paragraph_count++] = (struct paragraph){kind, code};
+    if (code >= 0 && course->paragraph_count < PARAGRAPHS)
+        course->paragraphs[course->paragraph_count++] = (struct paragraph){kind, code};
 }
 
-/* What is told between the principal condition and the chronic ones. The condition that decides the severity is always named; another one may be told by its
- * findings or treatment alone. */
+/* What is told between the principal condition and the chronic ones. The condition that decides the severity is always
+ * named; another one may be told by its findings or treatment alone. */
 static void plan_paragraphs(struct course *course) {
     struct writer *writer = course->writer;
     const struct knowledge *knowledge = writer->knowledge;
@@ -72,18 +76,21 @@ static void plan_paragraphs(struct course *course) {
     const enum cc_level highest = synthetic_stay_level(knowledge, writer->stay);
     for (size_t i = 0; i < writer->active_count; i++) {
         const int32_t code = writer->active[i];
-        const bool decides = knowledge_level(knowledge, code, writer->stay->principal, base) == highest && highest != LEVEL_NONE;
+        const bool decides =
+            knowledge_level(knowledge, code, writer->stay->principal, base) == highest && highest != LEVEL_NONE;
         const bool implicit = !decides && knowledge->diagnoses[code].clauses.count > 0 && chance(writer->rng, 0.12);
         add_paragraph(course, implicit ? PARAGRAPH_IMPLICIT : PARAGRAPH_ACTIVE, code);
     }
-    const size_t absent = rng_below(writer->rng, 2) + (course->words >= 110) + (course->words >= 220 ? rng_below(writer->rng, 3) : 0);
+    const size_t absent =
+        rng_below(writer->rng, 2) + (course->words >= 110) + (course->words >= 220 ? rng_below(writer->rng, 3) : 0);
     for (size_t i = 0; i < absent; i++) add_paragraph(course, PARAGRAPH_ABSENT, draw_absent(writer));
-    if (chance(writer->rng, 0.15)) add_paragraph(course, PARAGRAPH_PAST_PROCEDURE, (int32_t)rng_below(writer->rng, knowledge->procedure_count));
+    if (chance(writer->rng, 0.15))
+        add_paragraph(course, PARAGRAPH_PAST_PROCEDURE, (int32_t)rng_below(writer->rng, knowledge->procedure_count));
     rng_shuffle(writer->rng, course->paragraphs, course->paragraph_count, sizeof *course->paragraphs);
 }
 
-/* History of the opening: past conditions, and the first chronic ones. A chronic condition that counts as CC or MCC stands in lists like the others: where it
- * stands says nothing about it. */
+/* History of the opening: past conditions, and the first chronic ones. A chronic condition that counts as CC or MCC
+ * stands in lists like the others: where it stands says nothing about it. */
 static void join_history(struct course *course, struct text *history) {
     struct writer *writer = course->writer;
     int32_t named[SECONDARY_LIMIT];
@@ -102,11 +109,15 @@ static void add_opening(struct course *course) {
     struct text history = {0};
     join_history(course, &history);
     const char *symptom = condition_finding(writer, stay->principal, FINDING_SYMPTOM);
-    const struct filling filling = {.x = condition_name(writer, stay->principal), .s = symptom, .history = history.data == NULL ? "" : history.data,
-                                    .p = stay->procedure_count > 0 ? procedure_name(writer, stay->procedures[0]) : NULL};
+    const struct filling filling = {.x = condition_name(writer, stay->principal),
+                                    .s = symptom,
+                                    .history = history.data == NULL ? "" : history.data,
+                                    .p =
+                                        stay->procedure_count > 0 ? procedure_name(writer, stay->procedures[0]) : NULL};
     const bool surgical = writer->knowledge->profiles[stay->profile].drg->type == DRG_SURGICAL;
     enum template_slot slot = course->late ? SLOT_OPENING_LATE : SLOT_OPENING;
-    if (symptom != NULL && chance(writer->rng, 0.6)) slot = course->late ? SLOT_OPENING_SYMPTOM_LATE : SLOT_OPENING_SYMPTOM;
+    if (symptom != NULL && chance(writer->rng, 0.6))
+        slot = course->late ? SLOT_OPENING_SYMPTOM_LATE : SLOT_OPENING_SYMPTOM;
     if (surgical && !course->late && filling.p != NULL && chance(writer->rng, 0.4)) slot = SLOT_OPENING_PLANNED;
     const size_t from = writer->out->length;
     add_sentence(writer, slot, filling);
@@ -120,13 +131,19 @@ static void add_problem_head(struct course *course, const char *name) {
     static const char *const ends[] = {": ", " - ", ": ", ". "};
     struct writer *writer = course->writer;
     struct text *out = writer->out;
-    if (writer->author.layout == LAYOUT_NUMBERED) text_printf(out, "%d%s", course->number++, chance(writer->rng, 0.5) ? ". " : ") ");
-    else text_add(out, writer->author.layout == LAYOUT_HEADED ? "# " : marks[rng_below(writer->rng, 5)]);
+    if (writer->author.layout == LAYOUT_NUMBERED)
+        text_printf(out, "%d%s", course->number++, chance(writer->rng, 0.5) ? ". " : ") ");
+    else
+        text_add(out, writer->author.layout == LAYOUT_HEADED ? "# " : marks[rng_below(writer->rng, 5)]);
     const size_t at = out->length;
-    if (writer->author.problem_case == CASE_LOWER) text_add(out, name);
-    else add_capital(out, name);
-    for (size_t i = at; writer->author.problem_case == CASE_UPPER && !out->failed && i < out->length; i++) out->data[i] = (char)toupper((unsigned char)out->data[i]);
-    text_add(out, writer->author.layout == LAYOUT_HEADED ? (chance(writer->rng, 0.5) ? ":\n" : "\n") : ends[rng_below(writer->rng, 4)]);
+    if (writer->author.problem_case == CASE_LOWER)
+        text_add(out, name);
+    else
+        add_capital(out, name);
+    for (size_t i = at; writer->author.problem_case == CASE_UPPER && !out->failed && i < out->length; i++)
+        out->data[i] = (char)toupper((unsigned char)out->data[i]);
+    text_add(out, writer->author.layout == LAYOUT_HEADED ? (chance(writer->rng, 0.5) ? ":\n" : "\n")
+                                                         : ends[rng_below(writer->rng, 4)]);
 }
 
 /* More of what was found and done about a condition. */
@@ -151,8 +168,10 @@ static void add_problem(struct course *course, int32_t code, enum template_slot 
         add_sentence(writer, slot, (struct filling){.x = name, .c = clause});
     } else {
         add_problem_head(course, name);
-        if (chance(writer->rng, 0.5)) add_capital(writer->out, clause);
-        else text_add(writer->out, clause);
+        if (chance(writer->rng, 0.5))
+            add_capital(writer->out, clause);
+        else
+            text_add(writer->out, clause);
         text_add_char(writer->out, '.');
     }
     add_more_clauses(course, code, clause);
@@ -163,8 +182,10 @@ static void add_procedures(struct course *course) {
     for (size_t i = 0; i < writer->stay->procedure_count; i++) {
         const struct filling filling = {.p = procedure_name(writer, writer->stay->procedures[i])};
         add_break(writer, !by_problem(course) && writer->author.layout != LAYOUT_PROSE);
-        if (by_problem(course) && i == 0 && chance(writer->rng, 0.5)) add_sentence(writer, SLOT_PROCEDURE_PROBLEM, filling);
-        else add_sentence(writer, i == 0 ? SLOT_PROCEDURE : SLOT_PROCEDURE_MINOR, filling);
+        if (by_problem(course) && i == 0 && chance(writer->rng, 0.5))
+            add_sentence(writer, SLOT_PROCEDURE_PROBLEM, filling);
+        else
+            add_sentence(writer, i == 0 ? SLOT_PROCEDURE : SLOT_PROCEDURE_MINOR, filling);
     }
 }
 
@@ -194,8 +215,11 @@ static void add_absent(struct course *course, int32_t code) {
     const struct filling filling = {.x = condition_name(writer, code)};
     const uint64_t way = rng_below(writer->rng, 10);
     add_break(writer, by_problem(course));
-    if (way < 6) add_sentence(writer, by_problem(course) && chance(writer->rng, 0.6) ? SLOT_PROBLEM_NEGATED : SLOT_NEGATED, filling);
-    else add_sentence(writer, way < 9 ? SLOT_HISTORICAL : SLOT_FAMILY, filling);
+    if (way < 6)
+        add_sentence(writer, by_problem(course) && chance(writer->rng, 0.6) ? SLOT_PROBLEM_NEGATED : SLOT_NEGATED,
+                     filling);
+    else
+        add_sentence(writer, way < 9 ? SLOT_HISTORICAL : SLOT_FAMILY, filling);
 }
 
 static void add_one(struct course *course, const struct paragraph *paragraph) {
@@ -216,7 +240,9 @@ static void add_one(struct course *course, const struct paragraph *paragraph) {
         if (by_problem(course)) text_add(writer->out, "- ");
         add_sentence(writer, SLOT_CLAUSE, (struct filling){.c = condition_clause(writer, code)});
         return;
-    case PARAGRAPH_ABSENT: add_absent(course, code); return;
+    case PARAGRAPH_ABSENT:
+        add_absent(course, code);
+        return;
     case PARAGRAPH_PAST_PROCEDURE:
         add_break(writer, by_problem(course));
         add_sentence(writer, SLOT_PROCEDURE_PAST, (struct filling){.p = procedure_name(writer, code)});
@@ -235,7 +261,9 @@ static void add_chronic(struct course *course) {
     }
     add_names(writer, &list, writer->chronic + course->told, left);
     add_break(writer, writer->author.layout != LAYOUT_PROSE);
-    if (!list.failed) add_sentence(writer, by_problem(course) ? SLOT_PROBLEM_CHRONIC : SLOT_CHRONIC, (struct filling){.list = list.data});
+    if (!list.failed)
+        add_sentence(writer, by_problem(course) ? SLOT_PROBLEM_CHRONIC : SLOT_CHRONIC,
+                     (struct filling){.list = list.data});
     text_free(&list);
 }
 
@@ -256,7 +284,8 @@ static int count_words(const struct course *course) {
 static const char *pick_unused(struct course *course, enum template_slot slot) {
     const struct phrases *phrases = &course->writer->knowledge->templates[slot];
     bool *used = course->used[slot == SLOT_FILLER];
-    const size_t count = phrases->count < FILLERS ? phrases->count : FILLERS, first = rng_below(course->writer->rng, count);
+    const size_t count = phrases->count < FILLERS ? phrases->count : FILLERS,
+                 first = rng_below(course->writer->rng, count);
     for (size_t i = 0; i < count; i++) {
         const size_t at = (first + i) % count;
         if (used[at]) continue;
@@ -310,7 +339,8 @@ static int draw_words(struct rng *rng, int mean) {
 }
 
 void course_write(struct writer *writer, int words) {
-    struct course course = {.writer = writer, .start = writer->out->length, .number = 1, .late = chance(writer->rng, 0.35)};
+    struct course course = {
+        .writer = writer, .start = writer->out->length, .number = 1, .late = chance(writer->rng, 0.35)};
     course.words = draw_words(writer->rng, words);
     /* Most authors put the principal condition first; some tell of others before it. */
     const bool first = chance(writer->rng, 0.85);
@@ -332,7 +362,8 @@ void course_write(struct writer *writer, int words) {
     }
     for (size_t i = before; i < course.paragraph_count; i++) {
         add_one(&course, &course.paragraphs[i]);
-        if (i + 1 < course.paragraph_count) add_filling(&course, 0.3 + 0.45 * (double)(i + 1) / (double)course.paragraph_count, SLOT_FILLER);
+        if (i + 1 < course.paragraph_count)
+            add_filling(&course, 0.3 + 0.45 * (double)(i + 1) / (double)course.paragraph_count, SLOT_FILLER);
     }
     add_filling(&course, 0.87, SLOT_FILLER);
     add_chronic(&course);

@@ -1,5 +1,5 @@
-/* Synthetic discharge summaries, section by section; the hospital course has a file of its own. Complaints, laboratory values, medications and findings agree
- * with the conditions of the stay. */
+/* Synthetic discharge summaries, section by section; the hospital course has a file of its own. Complaints, laboratory
+ * values, medications and findings agree with the conditions of the stay. */
 #include "data/synth_note.h"
 #include "data/synth_writer.h"
 #include <stdio.h>
@@ -26,17 +26,26 @@ static void sort_conditions(struct writer *writer) {
     for (size_t i = 0; i < writer->stay->secondary_count; i++) {
         const int32_t code = writer->stay->secondary[i];
         switch (writer->knowledge->diagnoses[code].kind) {
-        case KIND_ACTIVE: writer->active[writer->active_count++] = code; break;
-        case KIND_CHRONIC: writer->chronic[writer->chronic_count++] = code; break;
-        case KIND_HISTORY: writer->past[writer->past_count++] = code; break;
-        case KIND_SILENT: break;
+        case KIND_ACTIVE:
+            writer->active[writer->active_count++] = code;
+            break;
+        case KIND_CHRONIC:
+            writer->chronic[writer->chronic_count++] = code;
+            break;
+        case KIND_HISTORY:
+            writer->past[writer->past_count++] = code;
+            break;
+        case KIND_SILENT:
+            break;
         }
     }
     rng_shuffle(writer->rng, writer->active, writer->active_count, sizeof *writer->active);
     rng_shuffle(writer->rng, writer->chronic, writer->chronic_count, sizeof *writer->chronic);
 }
 
-static void add_heading(struct text *out, const char *heading) { text_printf(out, "\n\n%s:\n", heading); }
+static void add_heading(struct text *out, const char *heading) {
+    text_printf(out, "\n\n%s:\n", heading);
+}
 
 static void add_complaint(struct writer *writer) {
     const char *symptom = condition_finding(writer, writer->stay->principal, FINDING_SYMPTOM);
@@ -52,13 +61,17 @@ static void add_complaint(struct writer *writer) {
 
 static void add_histories(struct writer *writer) {
     struct text history = {0};
-    const size_t named = writer->chronic_count < 3 ? writer->chronic_count : 3, sentences = 2 + rng_below(writer->rng, 4);
+    const size_t named = writer->chronic_count < 3 ? writer->chronic_count : 3,
+                 sentences = 2 + rng_below(writer->rng, 4);
     add_heading(writer->out, "History of Present Illness");
     const size_t start = writer->out->length;
-    if (named > 0) add_names(writer, &history, writer->chronic, named);
-    else text_add(&history, phrase_pick(writer->rng, &writer->knowledge->templates[SLOT_HISTORY_NONE]));
+    if (named > 0)
+        add_names(writer, &history, writer->chronic, named);
+    else
+        text_add(&history, phrase_pick(writer->rng, &writer->knowledge->templates[SLOT_HISTORY_NONE]));
     const char *symptom = condition_finding(writer, writer->stay->principal, FINDING_SYMPTOM);
-    add_sentence(writer, symptom != NULL ? SLOT_OPENING_SYMPTOM_LATE : SLOT_OPENING_LATE, (struct filling){.s = symptom, .history = history.data});
+    add_sentence(writer, symptom != NULL ? SLOT_OPENING_SYMPTOM_LATE : SLOT_OPENING_LATE,
+                 (struct filling){.s = symptom, .history = history.data});
     for (size_t i = 0; i < sentences; i++) {
         add_break(writer, false);
         add_sentence(writer, SLOT_ED, (struct filling){0});
@@ -80,7 +93,8 @@ static void add_histories(struct writer *writer) {
 static struct lines collect_findings(const struct writer *writer, enum finding_kind kind) {
     struct lines lines = {.count = 0};
     lines_add(&lines, condition_finding(writer, writer->stay->principal, kind));
-    for (size_t i = 0; i < writer->active_count; i++) lines_add(&lines, condition_finding(writer, writer->active[i], kind));
+    for (size_t i = 0; i < writer->active_count; i++)
+        lines_add(&lines, condition_finding(writer, writer->active[i], kind));
     return lines;
 }
 
@@ -88,11 +102,16 @@ static void add_exam(struct writer *writer) {
     struct text *out = writer->out;
     const struct lines findings = collect_findings(writer, FINDING_EXAM);
     add_heading(out, "Physical Exam");
-    text_printf(out, "ADMISSION:\nVS: T 98.%d BP %d/%d HR %d RR %d O2 sat %d%%\nGen: NAD. HEENT: MMM. CV: S1 S2. Lungs: %s. Abd: soft.\n", (int)rng_below(writer->rng, 9),
-                100 + (int)rng_below(writer->rng, 60), 55 + (int)rng_below(writer->rng, 35), 60 + (int)rng_below(writer->rng, 50), 12 + (int)rng_below(writer->rng, 10),
-                91 + (int)rng_below(writer->rng, 9), chance(writer->rng, 0.5) ? "clear" : "CTAB");
+    text_printf(out,
+                "ADMISSION:\nVS: T 98.%d BP %d/%d HR %d RR %d O2 sat %d%%\nGen: NAD. HEENT: MMM. CV: S1 S2. Lungs: %s. "
+                "Abd: soft.\n",
+                (int)rng_below(writer->rng, 9), 100 + (int)rng_below(writer->rng, 60),
+                55 + (int)rng_below(writer->rng, 35), 60 + (int)rng_below(writer->rng, 50),
+                12 + (int)rng_below(writer->rng, 10), 91 + (int)rng_below(writer->rng, 9),
+                chance(writer->rng, 0.5) ? "clear" : "CTAB");
     for (size_t i = 0; i < findings.count; i++) text_printf(out, "Notable: %s\n", findings.items[i]);
-    text_printf(out, "DISCHARGE:\nVS stable. Gen: comfortable, A&Ox3. Exam otherwise %s.", chance(writer->rng, 0.5) ? "unchanged" : "improved");
+    text_printf(out, "DISCHARGE:\nVS stable. Gen: comfortable, A&Ox3. Exam otherwise %s.",
+                chance(writer->rng, 0.5) ? "unchanged" : "improved");
 }
 
 /* The usual panel; a condition moves its value into the range that goes with it. */
@@ -101,15 +120,18 @@ static void add_results(struct writer *writer) {
         const char *name;
         double low, high;
         int digits;
-    } panel[] = {{"WBC", 4.2, 10.8, 1}, {"HGB", 10.8, 15.2, 1}, {"PLT", 150, 390, 0}, {"NA", 134, 145, 0}, {"K", 3.5, 5.0, 1}, {"HCO3", 21, 29, 0},
-                 {"BUN", 8, 24, 0}, {"CREAT", 0.6, 1.2, 1}, {"GLUC", 78, 142, 0}};
+    } panel[] = {{"WBC", 4.2, 10.8, 1}, {"HGB", 10.8, 15.2, 1}, {"PLT", 150, 390, 0},
+                 {"NA", 134, 145, 0},   {"K", 3.5, 5.0, 1},     {"HCO3", 21, 29, 0},
+                 {"BUN", 8, 24, 0},     {"CREAT", 0.6, 1.2, 1}, {"GLUC", 78, 142, 0}};
     enum { PANEL = sizeof panel / sizeof panel[0] };
     struct text *out = writer->out;
     struct lines labs = {.count = 0};
     const size_t codes = 1 + writer->active_count + writer->chronic_count;
     bool given[LINES] = {false};
     for (size_t i = 0; i < codes; i++) {
-        const int32_t code = i == 0 ? writer->stay->principal : i <= writer->active_count ? writer->active[i - 1] : writer->chronic[i - 1 - writer->active_count];
+        const int32_t code = i == 0                      ? writer->stay->principal
+                             : i <= writer->active_count ? writer->active[i - 1]
+                                                         : writer->chronic[i - 1 - writer->active_count];
         const struct phrases *findings = &writer->knowledge->diagnoses[code].findings[FINDING_LAB];
         for (size_t f = 0; f < findings->count; f++) lines_add(&labs, findings->items[f]);
     }
@@ -120,12 +142,15 @@ static void add_results(struct writer *writer) {
         for (size_t i = 0; i < labs.count; i++) {
             char name[16];
             double from, to;
-            if (given[i] || sscanf(labs.items[i], "%15s %lf-%lf", name, &from, &to) != 3 || strcmp(name, panel[p].name) != 0) continue;
+            if (given[i] || sscanf(labs.items[i], "%15s %lf-%lf", name, &from, &to) != 3 ||
+                strcmp(name, panel[p].name) != 0)
+                continue;
             given[i] = true;
             low = from;
             high = to;
         }
-        text_printf(out, "%s%s-%.*f", p == 0 ? "" : " ", panel[p].name, panel[p].digits, low + (high - low) * rng_uniform(writer->rng));
+        text_printf(out, "%s%s-%.*f", p == 0 ? "" : " ", panel[p].name, panel[p].digits,
+                    low + (high - low) * rng_uniform(writer->rng));
     }
     for (size_t i = 0; i < labs.count; i++) {
         char name[16];
@@ -143,16 +168,21 @@ static void add_medications(struct writer *writer, const char *heading, const st
 }
 
 static void add_back(struct writer *writer) {
-    static const char *const usual[] = {"acetaminophen 650 mg as needed", "docusate 100 mg twice daily", "multivitamin daily", "omeprazole 20 mg daily",
-                                        "vitamin D 1000 units daily",     "senna 8.6 mg nightly",        "melatonin 3 mg nightly"};
+    static const char *const usual[] = {
+        "acetaminophen 650 mg as needed", "docusate 100 mg twice daily", "multivitamin daily",
+        "omeprazole 20 mg daily",         "vitamin D 1000 units daily",  "senna 8.6 mg nightly",
+        "melatonin 3 mg nightly"};
     struct text *out = writer->out;
     struct lines lines = {.count = 0};
-    for (size_t i = 0; i < writer->chronic_count; i++) lines_add(&lines, condition_finding(writer, writer->chronic[i], FINDING_MED));
-    for (size_t i = 0; i < writer->past_count; i++) lines_add(&lines, condition_finding(writer, writer->past[i], FINDING_MED));
+    for (size_t i = 0; i < writer->chronic_count; i++)
+        lines_add(&lines, condition_finding(writer, writer->chronic[i], FINDING_MED));
+    for (size_t i = 0; i < writer->past_count; i++)
+        lines_add(&lines, condition_finding(writer, writer->past[i], FINDING_MED));
     lines_add(&lines, usual[rng_below(writer->rng, sizeof usual / sizeof usual[0])]);
     add_medications(writer, "Medications on Admission", &lines);
     lines_add(&lines, condition_finding(writer, writer->stay->principal, FINDING_MED));
-    for (size_t i = 0; i < writer->active_count; i++) lines_add(&lines, condition_finding(writer, writer->active[i], FINDING_MED));
+    for (size_t i = 0; i < writer->active_count; i++)
+        lines_add(&lines, condition_finding(writer, writer->active[i], FINDING_MED));
     lines_add(&lines, usual[rng_below(writer->rng, sizeof usual / sizeof usual[0])]);
     add_medications(writer, "Discharge Medications", &lines);
     static const char *const dispositions[] = {"Home", "Home With Service", "Extended Care"};
@@ -161,40 +191,50 @@ static void add_back(struct writer *writer) {
     text_add(out, dispositions[disposition]);
     if (disposition == 2) text_add(out, "\n \nFacility:\n___");
     add_heading(out, "Discharge Diagnosis");
-    text_printf(out, "%s:\n%s", chance(writer->rng, 0.5) ? "Primary" : "PRIMARY DIAGNOSIS", condition_name(writer, writer->stay->principal));
+    text_printf(out, "%s:\n%s", chance(writer->rng, 0.5) ? "Primary" : "PRIMARY DIAGNOSIS",
+                condition_name(writer, writer->stay->principal));
     if (writer->active_count > 0) text_add(out, "\nSecondary:");
-    for (size_t i = 0; i < writer->active_count; i++) text_printf(out, "\n%s", condition_name(writer, writer->active[i]));
+    for (size_t i = 0; i < writer->active_count; i++)
+        text_printf(out, "\n%s", condition_name(writer, writer->active[i]));
     add_heading(out, "Discharge Condition");
-    text_printf(out, "Mental Status: Clear and coherent.\nLevel of Consciousness: Alert and interactive.\nActivity Status: %s.",
-                disposition == 0 ? "Ambulatory - Independent" : "Ambulatory - requires assistance or aid (walker or cane)");
+    text_printf(
+        out, "Mental Status: Clear and coherent.\nLevel of Consciousness: Alert and interactive.\nActivity Status: %s.",
+        disposition == 0 ? "Ambulatory - Independent" : "Ambulatory - requires assistance or aid (walker or cane)");
     add_heading(out, "Discharge Instructions");
-    text_add(out, "Dear ___,\nYou were cared for at ___. Please take your medications as listed and keep your appointments.\n \nFollowup Instructions:\n___\n");
+    text_add(out, "Dear ___,\nYou were cared for at ___. Please take your medications as listed and keep your "
+                  "appointments.\n \nFollowup Instructions:\n___\n");
 }
 
 static void add_front(struct writer *writer) {
     static const char *const services[] = {"MEDICINE", "SURGERY", "CARDIOTHORACIC", "NEUROLOGY", "ORTHOPAEDICS"};
-    static const char *const allergies[] = {"No Known Allergies / Adverse Drug Reactions", "Penicillins", "Sulfa (Sulfonamide Antibiotics)", "lisinopril", "latex"};
+    static const char *const allergies[] = {"No Known Allergies / Adverse Drug Reactions", "Penicillins",
+                                            "Sulfa (Sulfonamide Antibiotics)", "lisinopril", "latex"};
     const struct drg_profile *profile = &writer->knowledge->profiles[writer->stay->profile];
     const uint64_t service = profile->drg->type == DRG_SURGICAL ? 1 + rng_below(writer->rng, 4) : 0;
-    text_printf(writer->out, " \nName:  ___                     Unit No:   ___\n \nAdmission Date:  ___              Discharge Date:   ___\n \n"
-                             "Date of Birth:  ___             Sex:   %s\n \nService: %s\n \nAllergies: \n%s\n \nAttending: ___.",
-                writer->stay->female ? "F" : "M", services[service], allergies[chance(writer->rng, 0.6) ? 0 : rng_below(writer->rng, 5)]);
+    text_printf(writer->out,
+                " \nName:  ___                     Unit No:   ___\n \nAdmission Date:  ___              Discharge "
+                "Date:   ___\n \n"
+                "Date of Birth:  ___             Sex:   %s\n \nService: %s\n \nAllergies: \n%s\n \nAttending: ___.",
+                writer->stay->female ? "F" : "M", services[service],
+                allergies[chance(writer->rng, 0.6) ? 0 : rng_below(writer->rng, 5)]);
 }
 
 /* A third of the authors spell words out, a third shorten some, a third shorten most; slips gather in a few. */
 static struct author draw_author(struct rng *rng, double misspells) {
     static const double shortening[] = {0, 0.15, 0.6};
     static const double slips[] = {0, 0.5, 2.5};
-    struct author author = {.layout = (enum layout)rng_below(rng, LAYOUTS), .abbreviates = shortening[rng_below(rng, 3)]};
+    struct author author = {.layout = (enum layout)rng_below(rng, LAYOUTS),
+                            .abbreviates = shortening[rng_below(rng, 3)]};
     const double u = rng_uniform(rng);
     author.problem_case = u < 0.6 ? CASE_CAPITAL : u < 0.8 ? CASE_UPPER : CASE_LOWER;
     author.misspells = misspells * slips[rng_below(rng, 3)];
     return author;
 }
 
-void synthetic_note_write(struct text *out, struct span *course, const struct knowledge *knowledge, const struct synthetic_stay *stay,
-                          const struct note_style *style, struct rng *rng) {
-    struct writer writer = {.out = out, .knowledge = knowledge, .stay = stay, .rng = rng, .author = draw_author(rng, style->misspells)};
+void synthetic_note_write(struct text *out, struct span *course, const struct knowledge *knowledge,
+                          const struct synthetic_stay *stay, const struct note_style *style, struct rng *rng) {
+    struct writer writer = {
+        .out = out, .knowledge = knowledge, .stay = stay, .rng = rng, .author = draw_author(rng, style->misspells)};
     const size_t start = out->length;
     sort_conditions(&writer);
     add_front(&writer);

@@ -11,8 +11,9 @@ struct note_style {
     double misspells; /* share of the longer words that are misspelt, in the mean of all authors */
 };
 
-/* Appends the whole note; *course is the hospital course within it, relative to the start of the note. Neither a DRG title nor a code stands in it. */
-void synthetic_note_write(struct text *out, struct span *course, const struct knowledge *knowledge, const struct synthetic_stay *stay,
-                          const struct note_style *style, struct rng *rng);
+/* Appends the whole note; *course is the hospital course within it, relative to the start of the note. Neither a DRG
+ * title nor a code stands in it. */
+void synthetic_note_write(struct text *out, struct span *course, const struct knowledge *knowledge,
+                          const struct synthetic_stay *stay, const struct note_style *style, struct rng *rng);
 
 #endif

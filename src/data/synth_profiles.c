@@ -1,4 +1,5 @@
-/* Loading data/synth: DRGs, the codes that their stays carry, and which of them count. Every number and reference is checked. */
+/* Loading data/synth: DRGs, the codes that their stays carry, and which of them count. Every number and reference is
+ * checked. */
 #include "base/error.h"
 #include "base/text.h"
 #include "data/synth_knowledge.h"
@@ -9,10 +10,12 @@ static bool read_exclusions(struct knowledge *knowledge, struct error *error) {
     const struct tsv *table = &knowledge->tables[TABLE_EXCLUSIONS];
     knowledge->excluded = memory_zero(knowledge->groups, knowledge->diagnosis_count);
     knowledge->principals = knowledge->diagnosis_count;
-    if (knowledge->excluded == NULL) return memory_error(error, knowledge->groups * knowledge->diagnosis_count, "the exclusions");
+    if (knowledge->excluded == NULL)
+        return memory_error(error, knowledge->groups * knowledge->diagnosis_count, "the exclusions");
     for (size_t row = 0; row < table->rows; row++) {
         int64_t group;
-        if (!parse_int64(tsv_cell(table, row, 0), &group) || group < 1) return error_set(error, "exclusions.tsv, line %u: no valid group", table->lines[row]);
+        if (!parse_int64(tsv_cell(table, row, 0), &group) || group < 1)
+            return error_set(error, "exclusions.tsv, line %u: no valid group", table->lines[row]);
         if ((size_t)group >= knowledge->groups) continue;
         for (const char *code = tsv_cell(table, row, 1); *code != '\0';) {
             const size_t length = strcspn(code, ",");
@@ -28,10 +31,13 @@ static struct drg_profile *find_profile(struct knowledge *knowledge, int64_t cod
     size_t low = 0, high = knowledge->profile_count;
     while (low < high) {
         const size_t middle = (low + high) / 2;
-        if (knowledge->profiles[middle].drg->code < code) low = middle + 1;
-        else high = middle;
+        if (knowledge->profiles[middle].drg->code < code)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return low < knowledge->profile_count && knowledge->profiles[low].drg->code == code ? &knowledge->profiles[low] : NULL;
+    return low < knowledge->profile_count && knowledge->profiles[low].drg->code == code ? &knowledge->profiles[low]
+                                                                                        : NULL;
 }
 
 static bool list_allocate(struct knowledge *knowledge, struct code_list *list, size_t count, struct error *error) {
@@ -39,7 +45,8 @@ static bool list_allocate(struct knowledge *knowledge, struct code_list *list, s
     list->weight = arena_alloc(&knowledge->arena, count, sizeof *list->weight);
     list->cumulative = arena_alloc(&knowledge->arena, count, sizeof *list->cumulative);
     list->count = 0;
-    return (list->index != NULL && list->weight != NULL && list->cumulative != NULL) || memory_error(error, count * 20, "the codes of a DRG");
+    return (list->index != NULL && list->weight != NULL && list->cumulative != NULL) ||
+           memory_error(error, count * 20, "the codes of a DRG");
 }
 
 static void list_add(struct code_list *list, int32_t index, double weight) {
@@ -67,21 +74,26 @@ static bool read_principals(struct knowledge *knowledge, struct error *error) {
     const struct catalog *catalog = catalog_get(GROUPER_V43);
     knowledge->pairs = arena_zero(&knowledge->arena, table->rows, sizeof *knowledge->pairs);
     struct code_list *lists = arena_zero(&knowledge->arena, catalog->bases, sizeof *lists);
-    if (knowledge->pairs == NULL || lists == NULL) return memory_error(error, table->rows * sizeof *knowledge->pairs, "the principal diagnoses");
+    if (knowledge->pairs == NULL || lists == NULL)
+        return memory_error(error, table->rows * sizeof *knowledge->pairs, "the principal diagnoses");
     for (int pass = 0; pass < 2; pass++) {
         for (size_t row = 0; row < table->rows; row++) {
             struct principal_pair *pair = &knowledge->pairs[row];
             const char *code = tsv_cell(table, row, 1);
             int64_t number;
             double claims;
-            const struct drg *drg = parse_int64(tsv_cell(table, row, 0), &number) ? catalog_find(catalog, (int)number) : NULL;
+            const struct drg *drg =
+                parse_int64(tsv_cell(table, row, 0), &number) ? catalog_find(catalog, (int)number) : NULL;
             *pair = (struct principal_pair){.principal = hash_find(&knowledge->diagnosis_ids, code, strlen(code), -1)};
             if (drg == NULL || pair->principal < 0 || !read_pair_procedures(knowledge, pair, tsv_cell(table, row, 2)) ||
                 !parse_double(tsv_cell(table, row, 3), &claims) || !(claims > 0)) {
-                return error_set(error, "principals.tsv, line %u: no valid DRG, diagnosis, procedures and claims", table->lines[row]);
+                return error_set(error, "principals.tsv, line %u: no valid DRG, diagnosis, procedures and claims",
+                                 table->lines[row]);
             }
-            if (pass == 0) lists[drg->base].count++;
-            else list_add(&lists[drg->base], (int32_t)row, claims);
+            if (pass == 0)
+                lists[drg->base].count++;
+            else
+                list_add(&lists[drg->base], (int32_t)row, claims);
         }
         for (size_t base = 0; pass == 0 && base < catalog->bases; base++) {
             if (!list_allocate(knowledge, &lists[base], lists[base].count, error)) return false;
@@ -91,7 +103,8 @@ static bool read_principals(struct knowledge *knowledge, struct error *error) {
     for (size_t p = 0; p < knowledge->profile_count; p++) {
         struct drg_profile *profile = &knowledge->profiles[p];
         profile->pairs = lists[profile->drg->base];
-        if (profile->pairs.count == 0) return error_set(error, "principals.tsv: DRG %d has no principal diagnosis", profile->drg->code);
+        if (profile->pairs.count == 0)
+            return error_set(error, "principals.tsv: DRG %d has no principal diagnosis", profile->drg->code);
     }
     return true;
 }
@@ -103,14 +116,17 @@ static bool read_secondaries(struct knowledge *knowledge, struct error *error) {
         for (size_t row = 0; row < table->rows; row++) {
             int64_t drg;
             double weight;
-            struct drg_profile *profile = parse_int64(tsv_cell(table, row, 0), &drg) ? find_profile(knowledge, drg) : NULL;
+            struct drg_profile *profile =
+                parse_int64(tsv_cell(table, row, 0), &drg) ? find_profile(knowledge, drg) : NULL;
             const char *code = tsv_cell(table, row, 1);
             const int32_t index = hash_find(&knowledge->diagnosis_ids, code, strlen(code), -1);
             if (profile == NULL || index < 0 || !parse_double(tsv_cell(table, row, 2), &weight) || !(weight > 0)) {
                 return error_set(error, "secondaries.tsv, line %u: no valid DRG, code and weight", table->lines[row]);
             }
-            if (pass == 0) profile->secondary.count++;
-            else list_add(&profile->secondary, index, weight);
+            if (pass == 0)
+                profile->secondary.count++;
+            else
+                list_add(&profile->secondary, index, weight);
         }
         for (size_t p = 0; pass == 0 && p < knowledge->profile_count; p++) {
             struct code_list *list = &knowledge->profiles[p].secondary;
@@ -128,7 +144,9 @@ static int compare_uncounted(const void *a, const void *b) {
 }
 
 static bool add_uncounted(struct knowledge *knowledge, struct uncounted entry, struct error *error) {
-    if (!memory_grow(&knowledge->uncounted, &knowledge->uncounted_capacity, knowledge->uncounted_count + 1, sizeof entry, error)) return false;
+    if (!memory_grow(&knowledge->uncounted, &knowledge->uncounted_capacity, knowledge->uncounted_count + 1,
+                     sizeof entry, error))
+        return false;
     knowledge->uncounted[knowledge->uncounted_count++] = entry;
     return true;
 }
@@ -147,16 +165,20 @@ static bool read_extra_exclusions(struct knowledge *knowledge, struct error *err
                     entry.principal = hash_find(&knowledge->diagnosis_ids, item, length, -1);
                 } else {
                     const struct drg *drg = catalog_find(catalog, atoi(item));
-                    if (drg == NULL) return error_set(error, "exclusions-extra.tsv, line %u: \"%s\" is no DRG", table->lines[row], item);
+                    if (drg == NULL)
+                        return error_set(error, "exclusions-extra.tsv, line %u: \"%s\" is no DRG", table->lines[row],
+                                         item);
                     entry.base = drg->base;
                 }
-                const bool known = secondary >= 0 && (entry.principal >= 0 || entry.base >= 0); /* a code that no stay has needs no rule */
+                const bool known = secondary >= 0 && (entry.principal >= 0 ||
+                                                      entry.base >= 0); /* a code that no stay has needs no rule */
                 if (known && !add_uncounted(knowledge, entry, error)) return false;
                 item += length + (item[length] == ',');
             }
         }
     }
-    if (knowledge->uncounted_count > 0) qsort(knowledge->uncounted, knowledge->uncounted_count, sizeof *knowledge->uncounted, compare_uncounted);
+    if (knowledge->uncounted_count > 0)
+        qsort(knowledge->uncounted, knowledge->uncounted_count, sizeof *knowledge->uncounted, compare_uncounted);
     return true;
 }
 
@@ -173,9 +195,11 @@ static bool read_profiles(struct knowledge *knowledge, struct error *error) {
     for (size_t row = 0; row < table->rows; row++) {
         struct drg_profile *profile = &knowledge->profiles[knowledge->profile_count++];
         int64_t code;
-        if (!parse_int64(tsv_cell(table, row, 0), &code) || !parse_double(tsv_cell(table, row, 1), &profile->claims) || !(profile->claims > 0) ||
-            (profile->drg = catalog_find(catalog, (int)code)) == NULL || (row > 0 && profile[-1].drg->code >= code)) {
-            return error_set(error, "drgs.tsv, line %u: expected a v43 DRG larger than the one before, and its claims", table->lines[row]);
+        if (!parse_int64(tsv_cell(table, row, 0), &code) || !parse_double(tsv_cell(table, row, 1), &profile->claims) ||
+            !(profile->claims > 0) || (profile->drg = catalog_find(catalog, (int)code)) == NULL ||
+            (row > 0 && profile[-1].drg->code >= code)) {
+            return error_set(error, "drgs.tsv, line %u: expected a v43 DRG larger than the one before, and its claims",
+                             table->lines[row]);
         }
     }
     return true;
@@ -192,7 +216,8 @@ static bool collect_serious(struct knowledge *knowledge, struct error *error) {
     const bool allocated = list_allocate(knowledge, &knowledge->serious, knowledge->diagnosis_count, error);
     for (size_t d = 0; allocated && d < knowledge->diagnosis_count; d++) {
         const struct diagnosis *diagnosis = &knowledge->diagnoses[d];
-        if (diagnosis->level != LEVEL_NONE && sums[d] > 0 && diagnosis->kind != KIND_SILENT) list_add(&knowledge->serious, (int32_t)d, sums[d]);
+        if (diagnosis->level != LEVEL_NONE && sums[d] > 0 && diagnosis->kind != KIND_SILENT)
+            list_add(&knowledge->serious, (int32_t)d, sums[d]);
     }
     memory_free(sums);
     return allocated && (knowledge->serious.count > 0 || error_set(error, "diagnoses.tsv: no CC and no MCC"));
@@ -200,7 +225,8 @@ static bool collect_serious(struct knowledge *knowledge, struct error *error) {
 
 bool knowledge_read_profiles(struct knowledge *knowledge, struct error *error) {
     return read_exclusions(knowledge, error) && read_profiles(knowledge, error) && read_principals(knowledge, error) &&
-           read_secondaries(knowledge, error) && read_extra_exclusions(knowledge, error) && collect_serious(knowledge, error);
+           read_secondaries(knowledge, error) && read_extra_exclusions(knowledge, error) &&
+           collect_serious(knowledge, error);
 }
 
 enum cc_level knowledge_level(const struct knowledge *knowledge, int32_t secondary, int32_t principal, int base) {

@@ -5,12 +5,18 @@
 
 bool severity_admits(enum drg_severity severity, enum cc_level level) {
     switch (severity) {
-    case SEVERITY_MCC: return level == LEVEL_MCC;
-    case SEVERITY_CC: return level == LEVEL_CC;
-    case SEVERITY_NONE: return level == LEVEL_NONE;
-    case SEVERITY_WITHOUT_MCC: return level != LEVEL_MCC;
-    case SEVERITY_CC_MCC: return level != LEVEL_NONE;
-    case SEVERITY_ANY: break;
+    case SEVERITY_MCC:
+        return level == LEVEL_MCC;
+    case SEVERITY_CC:
+        return level == LEVEL_CC;
+    case SEVERITY_NONE:
+        return level == LEVEL_NONE;
+    case SEVERITY_WITHOUT_MCC:
+        return level != LEVEL_MCC;
+    case SEVERITY_CC_MCC:
+        return level != LEVEL_NONE;
+    case SEVERITY_ANY:
+        break;
     }
     return true;
 }
@@ -35,12 +41,15 @@ static bool has_secondary(const struct synthetic_stay *stay, int32_t code) {
 /* The highest level that a secondary diagnosis of this DRG may have. */
 static enum cc_level highest_allowed(enum drg_severity severity) {
     switch (severity) {
-    case SEVERITY_NONE: return LEVEL_NONE;
+    case SEVERITY_NONE:
+        return LEVEL_NONE;
     case SEVERITY_CC:
-    case SEVERITY_WITHOUT_MCC: return LEVEL_CC;
+    case SEVERITY_WITHOUT_MCC:
+        return LEVEL_CC;
     case SEVERITY_MCC:
     case SEVERITY_CC_MCC:
-    case SEVERITY_ANY: break;
+    case SEVERITY_ANY:
+        break;
     }
     return LEVEL_MCC;
 }
@@ -49,8 +58,10 @@ static void add_secondary(struct synthetic_stay *stay, int32_t code) {
     if (stay->secondary_count < SECONDARY_LIMIT) stay->secondary[stay->secondary_count++] = code;
 }
 
-/* One code that gives the stay the level it still lacks: from the DRG's own list if it has one, else from the common ones. */
-static void add_deciding(struct synthetic_stay *stay, const struct knowledge *knowledge, const struct drg_profile *profile, struct rng *rng) {
+/* One code that gives the stay the level it still lacks: from the DRG's own list if it has one, else from the common
+ * ones. */
+static void add_deciding(struct synthetic_stay *stay, const struct knowledge *knowledge,
+                         const struct drg_profile *profile, struct rng *rng) {
     const struct code_list *own = &profile->secondary;
     const enum drg_severity severity = profile->drg->severity;
     for (int attempt = 0; attempt < 400; attempt++) {
@@ -65,7 +76,8 @@ static void add_deciding(struct synthetic_stay *stay, const struct knowledge *kn
 }
 
 /* Each code of the list by its own chance; what would raise the severity too high is left out. */
-static void draw_secondary(struct synthetic_stay *stay, const struct knowledge *knowledge, const struct drg_profile *profile, struct rng *rng) {
+static void draw_secondary(struct synthetic_stay *stay, const struct knowledge *knowledge,
+                           const struct drg_profile *profile, struct rng *rng) {
     enum { USUAL = 7 };
     const struct code_list *list = &profile->secondary;
     const enum cc_level highest = highest_allowed(profile->drg->severity);
@@ -75,7 +87,9 @@ static void draw_secondary(struct synthetic_stay *stay, const struct knowledge *
         const double chance = list->weight[place] / 1000;
         if (rng_uniform(rng) >= (chance > 0.9 ? 0.9 : chance)) continue;
         const int32_t code = list->index[place];
-        if (has_secondary(stay, code) || knowledge_level(knowledge, code, stay->principal, profile->drg->base) > highest) continue;
+        if (has_secondary(stay, code) ||
+            knowledge_level(knowledge, code, stay->principal, profile->drg->base) > highest)
+            continue;
         add_secondary(stay, code);
     }
     if (!severity_admits(profile->drg->severity, synthetic_stay_level(knowledge, stay))) {
@@ -84,8 +98,10 @@ static void draw_secondary(struct synthetic_stay *stay, const struct knowledge *
 }
 
 /* A principal diagnosis with its procedures, as claims pair them. */
-static void draw_pair(struct synthetic_stay *stay, const struct knowledge *knowledge, const struct drg_profile *profile, struct rng *rng) {
-    const struct principal_pair *pair = &knowledge->pairs[profile->pairs.index[rng_pick(rng, profile->pairs.cumulative, profile->pairs.count)]];
+static void draw_pair(struct synthetic_stay *stay, const struct knowledge *knowledge, const struct drg_profile *profile,
+                      struct rng *rng) {
+    const struct principal_pair *pair =
+        &knowledge->pairs[profile->pairs.index[rng_pick(rng, profile->pairs.cumulative, profile->pairs.count)]];
     stay->principal = pair->principal;
     stay->procedure_count = pair->procedure_count;
     for (size_t i = 0; i < pair->procedure_count; i++) stay->procedures[i] = pair->procedures[i];
@@ -104,7 +120,8 @@ static int32_t draw_profile(const struct knowledge *knowledge, const double *cum
     }
 }
 
-void synthetic_stay_draw(struct synthetic_stay *stay, const struct knowledge *knowledge, const double *cumulative, struct rng *rng) {
+void synthetic_stay_draw(struct synthetic_stay *stay, const struct knowledge *knowledge, const double *cumulative,
+                         struct rng *rng) {
     stay->profile = draw_profile(knowledge, cumulative, stay->female, rng);
     const struct drg_profile *profile = &knowledge->profiles[stay->profile];
     /* A few principal diagnoses leave no code that could count beside them: another one is drawn then. */

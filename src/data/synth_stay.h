@@ -11,7 +11,7 @@ enum { SECONDARY_LIMIT = 16 };
 
 struct synthetic_stay {
     int64_t subject_id, hadm_id;
-    int32_t profile;  /* index into knowledge->profiles */
+    int32_t profile; /* index into knowledge->profiles */
     int32_t principal;
     int32_t secondary[SECONDARY_LIMIT];
     size_t secondary_count;
@@ -21,8 +21,10 @@ struct synthetic_stay {
     int age, days;
 };
 
-/* Draws everything but the ids, the age and the sex, which are the patient's and set before. `cumulative` [profiles]: how likely each DRG is. */
-void synthetic_stay_draw(struct synthetic_stay *stay, const struct knowledge *knowledge, const double *cumulative, struct rng *rng);
+/* Draws everything but the ids, the age and the sex, which are the patient's and set before. `cumulative` [profiles]:
+ * how likely each DRG is. */
+void synthetic_stay_draw(struct synthetic_stay *stay, const struct knowledge *knowledge, const double *cumulative,
+                         struct rng *rng);
 
 /* The severity that the codes give: MCC over CC over none, exclusions applied. */
 enum cc_level synthetic_stay_level(const struct knowledge *knowledge, const struct synthetic_stay *stay);

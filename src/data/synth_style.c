@@ -5,9 +5,12 @@
 
 enum { LONGEST = 24, PHRASE_WORDS = 3 };
 
-static bool word_byte(char byte) { return isalpha((unsigned char)byte) != 0; }
+static bool word_byte(char byte) {
+    return isalpha((unsigned char)byte) != 0;
+}
 
-/* The short form of the words at `at`, the longest phrase first, and the length of what it replaces; NULL if there is none. */
+/* The short form of the words at `at`, the longest phrase first, and the length of what it replaces; NULL if there is
+ * none. */
 static const char *short_form(const struct knowledge *knowledge, const char *at, const char *end, size_t *length) {
     char lower[PHRASE_WORDS * LONGEST];
     size_t ends[PHRASE_WORDS], words = 0, i = 0;
@@ -66,16 +69,21 @@ void style_apply(struct writer *writer, size_t start) {
             text_add_char(writer->out, *at++);
             continue;
         }
-        const bool capitals = at + 1 < end && isupper((unsigned char)at[0]) && isupper((unsigned char)at[1]); /* headings and acronyms stay */
-        const char *shorter = author->abbreviates > 0 && !capitals && chance(writer->rng, author->abbreviates) ? short_form(writer->knowledge, at, end, &length) : NULL;
+        const bool capitals = at + 1 < end && isupper((unsigned char)at[0]) &&
+                              isupper((unsigned char)at[1]); /* headings and acronyms stay */
+        const char *shorter = author->abbreviates > 0 && !capitals && chance(writer->rng, author->abbreviates)
+                                  ? short_form(writer->knowledge, at, end, &length)
+                                  : NULL;
         if (shorter != NULL) {
             text_add(writer->out, shorter);
             at += length;
             continue;
         }
         while (at + length < end && word_byte(at[length])) length++;
-        if (length >= SHORTEST && chance(writer->rng, author->misspells)) add_misspelt(writer, at, length);
-        else text_append(writer->out, at, length);
+        if (length >= SHORTEST && chance(writer->rng, author->misspells))
+            add_misspelt(writer, at, length);
+        else
+            text_append(writer->out, at, length);
         at += length;
     }
     text_free(&plain);

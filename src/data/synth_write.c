@@ -1,4 +1,5 @@
-/* Writing a synthetic cohort: blocks of stays are made in parallel, each from its own stream of random numbers, and written in order. */
+/* Writing a synthetic cohort: blocks of stays are made in parallel, each from its own stream of random numbers, and
+ * written in order. */
 #include "data/synth_write.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -49,7 +50,7 @@ struct cohort {
     const struct synth_settings *settings;
     double *cumulative; /* [profiles] */
     struct file_writer *files[FILES];
-    struct rendered *block; /* [BLOCK] */
+    struct rendered *block;   /* [BLOCK] */
     struct patient *patients; /* [BLOCK] the patient of each stay of the block */
     int *sequence;            /* [BLOCK] which of the patient's stays it is, from 1 */
 };
@@ -79,20 +80,24 @@ static void weigh_profiles(struct cohort *cohort) {
     }
 }
 
-static void add_jsonl(struct text *out, const struct synthetic_stay *stay, const struct drg *drg, const char *note_id, const char *course, size_t length,
-                      const char *part) {
-    text_printf(out, "{\"note_id\": \"%s\", \"hadm_id\": %lld, \"subject_id\": %lld, \"text\": ", note_id, (long long)stay->hadm_id,
-                (long long)stay->subject_id);
+static void add_jsonl(struct text *out, const struct synthetic_stay *stay, const struct drg *drg, const char *note_id,
+                      const char *course, size_t length, const char *part) {
+    text_printf(out, "{\"note_id\": \"%s\", \"hadm_id\": %lld, \"subject_id\": %lld, \"text\": ", note_id,
+                (long long)stay->hadm_id, (long long)stay->subject_id);
     text_add_json(out, course, length);
     text_printf(out, ", \"drg\": %d, \"title\": ", drg->code);
     text_add_json(out, drg->title, strlen(drg->title));
     text_printf(out, ", \"split\": \"%s\"}\n", part);
 }
 
-static void render_stay(const struct cohort *cohort, int64_t index, const struct patient *patient, int sequence, struct rendered *rendered) {
+static void render_stay(const struct cohort *cohort, int64_t index, const struct patient *patient, int sequence,
+                        struct rendered *rendered) {
     static const char *const parts[] = {"train", "dev", "test"};
     const struct knowledge *knowledge = cohort->knowledge;
-    struct synthetic_stay stay = {.subject_id = 10000000 + patient->number, .hadm_id = 20000000 + index, .female = patient->female, .age = patient->age};
+    struct synthetic_stay stay = {.subject_id = 10000000 + patient->number,
+                                  .hadm_id = 20000000 + index,
+                                  .female = patient->female,
+                                  .age = patient->age};
     struct rng rng;
     rng_seed_stream(&rng, cohort->settings->seed, STREAM_STAY, (uint64_t)index);
     synthetic_stay_draw(&stay, knowledge, cohort->cumulative, &rng);
@@ -103,21 +108,25 @@ static void render_stay(const struct cohort *cohort, int64_t index, const struct
     const long long subject = (long long)stay.subject_id, hadm = (long long)stay.hadm_id;
     char note_id[64];
     snprintf(note_id, sizeof note_id, "%lld-DS-%d", subject, sequence);
-    text_printf(&rendered->rows[FILE_DISCHARGE], "%s,%lld,%lld,DS,%d,2180-01-01 00:00:00,2180-01-01 00:00:00,", note_id, subject, hadm, sequence);
+    text_printf(&rendered->rows[FILE_DISCHARGE], "%s,%lld,%lld,DS,%d,2180-01-01 00:00:00,2180-01-01 00:00:00,", note_id,
+                subject, hadm, sequence);
     text_add_csv(&rendered->rows[FILE_DISCHARGE], rendered->note.data, rendered->note.length);
     text_add_char(&rendered->rows[FILE_DISCHARGE], '\n');
     text_printf(&rendered->rows[FILE_DRG], "%lld,%lld,HCFA,%03d,", subject, hadm, drg->code);
     text_add_csv(&rendered->rows[FILE_DRG], drg->title, strlen(drg->title));
     text_add(&rendered->rows[FILE_DRG], ",,\n");
-    text_printf(&rendered->rows[FILE_DIAGNOSES], "%lld,%lld,1,%s,10\n", subject, hadm, knowledge->diagnoses[stay.principal].code);
+    text_printf(&rendered->rows[FILE_DIAGNOSES], "%lld,%lld,1,%s,10\n", subject, hadm,
+                knowledge->diagnoses[stay.principal].code);
     for (size_t i = 0; i < stay.secondary_count; i++) {
-        text_printf(&rendered->rows[FILE_DIAGNOSES], "%lld,%lld,%zu,%s,10\n", subject, hadm, i + 2, knowledge->diagnoses[stay.secondary[i]].code);
+        text_printf(&rendered->rows[FILE_DIAGNOSES], "%lld,%lld,%zu,%s,10\n", subject, hadm, i + 2,
+                    knowledge->diagnoses[stay.secondary[i]].code);
     }
     for (size_t i = 0; i < stay.procedure_count; i++) {
-        text_printf(&rendered->rows[FILE_PROCEDURES], "%lld,%lld,%zu,2180-01-01,%s,10\n", subject, hadm, i + 1, knowledge->procedures[stay.procedures[i]].code);
+        text_printf(&rendered->rows[FILE_PROCEDURES], "%lld,%lld,%zu,2180-01-01,%s,10\n", subject, hadm, i + 1,
+                    knowledge->procedures[stay.procedures[i]].code);
     }
-    add_jsonl(&rendered->rows[FILE_TRAIN + patient->part], &stay, drg, note_id, rendered->note.data + course.start, course.end - course.start,
-              parts[patient->part]);
+    add_jsonl(&rendered->rows[FILE_TRAIN + patient->part], &stay, drg, note_id, rendered->note.data + course.start,
+              course.end - course.start, parts[patient->part]);
 }
 
 /* Who has the stays of this block: patients follow one another, so this runs in order. */
@@ -145,7 +154,8 @@ static bool write_block(struct cohort *cohort, int64_t first, size_t count, stru
         struct rendered *rendered = &cohort->block[i];
         written = text_ok(&rendered->note, error);
         for (int f = 0; written && f < FILES; f++) {
-            written = text_ok(&rendered->rows[f], error) && file_writer_write(cohort->files[f], rendered->rows[f].data, rendered->rows[f].length, error);
+            written = text_ok(&rendered->rows[f], error) &&
+                      file_writer_write(cohort->files[f], rendered->rows[f].data, rendered->rows[f].length, error);
         }
     }
     return written;
@@ -167,13 +177,18 @@ static bool write_stays(struct cohort *cohort, struct error *error) {
     return true;
 }
 
-/* All DRGs that the knowledge can make, whatever this cohort holds: models of different cohorts then share their labels. */
+/* All DRGs that the knowledge can make, whatever this cohort holds: models of different cohorts then share their
+ * labels. */
 static bool write_labels(const struct cohort *cohort, struct error *error) {
     char path[4096];
-    struct labels labels = {.grouper = GROUPER_V43, .codes = memory_alloc(cohort->knowledge->profile_count, sizeof *labels.codes)};
-    if (labels.codes == NULL) return memory_error(error, cohort->knowledge->profile_count * sizeof *labels.codes, "the labels");
-    for (size_t i = 0; i < cohort->knowledge->profile_count; i++) labels.codes[labels.count++] = cohort->knowledge->profiles[i].drg->code;
-    const bool written = (path_join(path, sizeof path, cohort->settings->out, "labels.tsv") || error_set(error, "%s: path too long", cohort->settings->out)) &&
+    struct labels labels = {.grouper = GROUPER_V43,
+                            .codes = memory_alloc(cohort->knowledge->profile_count, sizeof *labels.codes)};
+    if (labels.codes == NULL)
+        return memory_error(error, cohort->knowledge->profile_count * sizeof *labels.codes, "the labels");
+    for (size_t i = 0; i < cohort->knowledge->profile_count; i++)
+        labels.codes[labels.count++] = cohort->knowledge->profiles[i].drg->code;
+    const bool written = (path_join(path, sizeof path, cohort->settings->out, "labels.tsv") ||
+                          error_set(error, "%s: path too long", cohort->settings->out)) &&
                          labels_write(&labels, path, error);
     labels_free(&labels);
     return written;
@@ -182,7 +197,9 @@ static bool write_labels(const struct cohort *cohort, struct error *error) {
 static bool write_settings(const struct synth_settings *settings, struct error *error) {
     char path[4096];
     struct text text = {0};
-    text_printf(&text, "{\n  \"what\": \"synthetic stays written by casemix synth; no patient stands behind them\",\n  \"stays\": %lld,\n  \"seed\": %llu,\n  \"temper\": ",
+    text_printf(&text,
+                "{\n  \"what\": \"synthetic stays written by casemix synth; no patient stands behind them\",\n  "
+                "\"stays\": %lld,\n  \"seed\": %llu,\n  \"temper\": ",
                 (long long)settings->stays, (unsigned long long)settings->seed);
     text_add_json_double(&text, settings->temper);
     text_printf(&text, ",\n  \"words\": %d,\n  \"misspell\": ", settings->style.words);
@@ -194,7 +211,8 @@ static bool write_settings(const struct synth_settings *settings, struct error *
     }
     text_add(&text, "]\n}\n");
     const bool written = text_ok(&text, error) &&
-                         (path_join(path, sizeof path, settings->out, "synth.json") || error_set(error, "%s: path too long", settings->out)) &&
+                         (path_join(path, sizeof path, settings->out, "synth.json") ||
+                          error_set(error, "%s: path too long", settings->out)) &&
                          file_write(path, text.data, text.length, error);
     text_free(&text);
     return written;
@@ -203,9 +221,11 @@ static bool write_settings(const struct synth_settings *settings, struct error *
 static bool open_files(struct cohort *cohort, struct error *error) {
     for (int f = 0; f < FILES; f++) {
         char path[4096];
-        if (!path_join(path, sizeof path, cohort->settings->out, file_forms[f].name)) return error_set(error, "%s: path too long", cohort->settings->out);
+        if (!path_join(path, sizeof path, cohort->settings->out, file_forms[f].name))
+            return error_set(error, "%s: path too long", cohort->settings->out);
         if (!file_writer_open(&cohort->files[f], path, error)) return false;
-        if (!file_writer_write(cohort->files[f], file_forms[f].header, strlen(file_forms[f].header), error)) return false;
+        if (!file_writer_write(cohort->files[f], file_forms[f].header, strlen(file_forms[f].header), error))
+            return false;
     }
     return true;
 }
@@ -214,16 +234,20 @@ static bool directory_is_empty(const char *path) {
     DIR *directory = opendir(path);
     if (directory == NULL) return true;
     bool empty = true;
-    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) empty = empty && entry->d_name[0] == '.';
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory))
+        empty = empty && entry->d_name[0] == '.';
     closedir(directory);
     return empty;
 }
 
 static bool check_settings(const struct synth_settings *settings, struct error *error) {
     const double total = settings->split[0] + settings->split[1] + settings->split[2];
-    if (settings->stays < 1 || settings->stays > 100000000) return error_usage(error, "--stays %lld is not between 1 and 100,000,000", (long long)settings->stays);
-    if (!(settings->temper >= 0 && settings->temper <= 2)) return error_usage(error, "--temper %g is not between 0 and 2", settings->temper);
-    if (settings->style.words < 40 || settings->style.words > 1000) return error_usage(error, "--words %d is not between 40 and 1000", settings->style.words);
+    if (settings->stays < 1 || settings->stays > 100000000)
+        return error_usage(error, "--stays %lld is not between 1 and 100,000,000", (long long)settings->stays);
+    if (!(settings->temper >= 0 && settings->temper <= 2))
+        return error_usage(error, "--temper %g is not between 0 and 2", settings->temper);
+    if (settings->style.words < 40 || settings->style.words > 1000)
+        return error_usage(error, "--words %d is not between 40 and 1000", settings->style.words);
     if (!(total > 0)) return error_usage(error, "--split gives every part nothing");
     if (settings->force || directory_is_empty(settings->out)) return true;
     error_set(error, "%s: the directory is not empty", settings->out);

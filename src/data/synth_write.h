@@ -12,15 +12,16 @@ struct knowledge;
 struct synth_settings {
     int64_t stays;
     uint64_t seed;
-    double temper;      /* DRGs are drawn with probability claims^temper: 1 as claims have them, 0 all alike */
+    double temper; /* DRGs are drawn with probability claims^temper: 1 as claims have them, 0 all alike */
     struct note_style style;
-    double split[3];    /* shares of patients for train, dev, test */
-    const char *out;    /* directory, made if absent */
-    bool force;         /* overwrite a directory that is not empty */
+    double split[3]; /* shares of patients for train, dev, test */
+    const char *out; /* directory, made if absent */
+    bool force;      /* overwrite a directory that is not empty */
 };
 
-/* Writes discharge.csv.gz, drgcodes.csv.gz, diagnoses_icd.csv.gz, procedures_icd.csv.gz, train.jsonl, dev.jsonl, test.jsonl, labels.tsv and synth.json. The
- * bytes depend on the settings alone, not on the number of threads. Files appear whole or not at all. */
+/* Writes discharge.csv.gz, drgcodes.csv.gz, diagnoses_icd.csv.gz, procedures_icd.csv.gz, train.jsonl, dev.jsonl,
+ * test.jsonl, labels.tsv and synth.json. The bytes depend on the settings alone, not on the number of threads. Files
+ * appear whole or not at all. */
 bool synth_write(const struct knowledge *knowledge, const struct synth_settings *settings, struct error *error);
 
 #endif

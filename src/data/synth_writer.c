@@ -7,7 +7,9 @@ const char *phrase_pick(struct rng *rng, const struct phrases *phrases) {
     return phrases->items[rng_below(rng, phrases->count)];
 }
 
-bool chance(struct rng *rng, double p) { return rng_uniform(rng) < p; }
+bool chance(struct rng *rng, double p) {
+    return rng_uniform(rng) < p;
+}
 
 const char *condition_name(const struct writer *writer, int32_t diagnosis) {
     return phrase_pick(writer->rng, &writer->knowledge->diagnoses[diagnosis].wordings);
@@ -37,26 +39,34 @@ void add_capital(struct text *out, const char *phrase) {
 static bool add_patient_value(struct writer *writer, const char *name) {
     static const char *const ages[] = {"%d year old", "%dyo", "%d y/o", "%d-year-old", "%d yo"};
     static const char *const sexes[2][3] = {{"man", "male", "M"}, {"woman", "female", "F"}};
-    static const char *const pronouns[][3] = {{"he", "he", "she"}, {"He", "He", "She"}, {"his", "his", "her"}, {"him", "him", "her"}};
+    static const char *const pronouns[][3] = {
+        {"he", "he", "she"}, {"He", "He", "She"}, {"his", "his", "her"}, {"him", "him", "her"}};
     for (size_t i = 0; i < sizeof pronouns / sizeof pronouns[0]; i++) {
         if (strcmp(name, pronouns[i][0]) != 0) continue;
         text_add(writer->out, pronouns[i][1 + writer->stay->female]);
         return true;
     }
-    if (strcmp(name, "age") == 0) text_printf(writer->out, ages[rng_below(writer->rng, 5)], writer->stay->age);
-    else if (strcmp(name, "sex") == 0) text_add(writer->out, sexes[writer->stay->female][rng_below(writer->rng, 3)]);
-    else if (strcmp(name, "n") == 0) text_printf(writer->out, "%d", 2 + (int)rng_below(writer->rng, 5));
-    else if (strcmp(name, "hr") == 0) text_printf(writer->out, "%d", 62 + (int)rng_below(writer->rng, 55));
-    else if (strcmp(name, "bp") == 0) text_printf(writer->out, "%d/%d", 98 + (int)rng_below(writer->rng, 70), 52 + (int)rng_below(writer->rng, 40));
-    else return false;
+    if (strcmp(name, "age") == 0)
+        text_printf(writer->out, ages[rng_below(writer->rng, 5)], writer->stay->age);
+    else if (strcmp(name, "sex") == 0)
+        text_add(writer->out, sexes[writer->stay->female][rng_below(writer->rng, 3)]);
+    else if (strcmp(name, "n") == 0)
+        text_printf(writer->out, "%d", 2 + (int)rng_below(writer->rng, 5));
+    else if (strcmp(name, "hr") == 0)
+        text_printf(writer->out, "%d", 62 + (int)rng_below(writer->rng, 55));
+    else if (strcmp(name, "bp") == 0)
+        text_printf(writer->out, "%d/%d", 98 + (int)rng_below(writer->rng, 70), 52 + (int)rng_below(writer->rng, 40));
+    else
+        return false;
     return true;
 }
 
 static void add_value(struct writer *writer, const char *from, size_t length, const struct filling *filling) {
     const struct {
         const char *name, *value;
-    } values[] = {{"x", filling->x}, {"c", filling->c},       {"p", filling->p},           {"s", filling->s},
-                  {"list", filling->list}, {"history", filling->history}, {"quote", filling->quote}};
+    } values[] = {{"x", filling->x},        {"c", filling->c},       {"p", filling->p},
+                  {"s", filling->s},        {"list", filling->list}, {"history", filling->history},
+                  {"quote", filling->quote}};
     char name[16] = "";
     if (length >= sizeof name) return;
     memcpy(name, from, length);
@@ -65,8 +75,10 @@ static void add_value(struct writer *writer, const char *from, size_t length, co
     if (capital != NULL) *capital = '\0';
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         if (strcmp(name, values[i].name) != 0 || values[i].value == NULL) continue;
-        if (capital != NULL) add_capital(writer->out, values[i].value);
-        else text_add(writer->out, values[i].value);
+        if (capital != NULL)
+            add_capital(writer->out, values[i].value);
+        else
+            text_add(writer->out, values[i].value);
     }
 }
 
@@ -89,7 +101,8 @@ void add_template(struct writer *writer, const char *template, struct filling fi
 
 void add_break(struct writer *writer, bool line) {
     const struct text *out = writer->out;
-    if (out->length > 0 && out->data != NULL && out->data[out->length - 1] != '\n') text_add_char(writer->out, line ? '\n' : ' ');
+    if (out->length > 0 && out->data != NULL && out->data[out->length - 1] != '\n')
+        text_add_char(writer->out, line ? '\n' : ' ');
 }
 
 void add_names(const struct writer *writer, struct text *out, const int32_t *codes, size_t count) {

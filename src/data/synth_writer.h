@@ -1,4 +1,5 @@
-/* What one synthetic note is made from, and the sentences that all of its sections use. Inside of the note writer: synth_note.h is its interface. */
+/* What one synthetic note is made from, and the sentences that all of its sections use. Inside of the note writer:
+ * synth_note.h is its interface. */
 #ifndef CASEMIX_DATA_SYNTH_WRITER_H
 #define CASEMIX_DATA_SYNTH_WRITER_H
 
@@ -9,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How an author lays out a hospital course: running text; a line a problem ("# AKI: …"); sentences on lines of their own; numbered problems; problems under
- * headings, the problem on a line and its text below. */
+/* How an author lays out a hospital course: running text; a line a problem ("# AKI: …"); sentences on lines of their
+ * own; numbered problems; problems under headings, the problem on a line and its text below. */
 enum layout { LAYOUT_PROSE, LAYOUT_PROBLEMS, LAYOUT_LINES, LAYOUT_NUMBERED, LAYOUT_HEADED, LAYOUTS };
 enum problem_case { CASE_CAPITAL, CASE_UPPER, CASE_LOWER, PROBLEM_CASES };
 
@@ -46,8 +47,8 @@ const char *procedure_name(const struct writer *writer, int32_t procedure);
 /* A finding of this kind that goes with the condition; NULL if the tables have none. */
 const char *condition_finding(const struct writer *writer, int32_t diagnosis, enum finding_kind kind);
 
-/* Appends a template, or any one of the slot, with its placeholders filled: {age} {sex} {he} {his} {him} {n} {hr} {bp} and those of the filling; _cap begins with a capital,
- * as {He} does. */
+/* Appends a template, or any one of the slot, with its placeholders filled: {age} {sex} {he} {his} {him} {n} {hr} {bp}
+ * and those of the filling; _cap begins with a capital, as {He} does. */
 void add_sentence(struct writer *writer, enum template_slot slot, struct filling filling);
 void add_template(struct writer *writer, const char *template, struct filling filling);
 void add_capital(struct text *out, const char *phrase);

@@ -1,4 +1,5 @@
-/* The MS-DRG catalogs: parsed once from the tables in the program, looked up by code, and the papers' rule from base and severity to DRG. */
+/* The MS-DRG catalogs: parsed once from the tables in the program, looked up by code, and the papers' rule from base
+ * and severity to DRG. */
 #include "drg/catalog.h"
 #include "base/csv.h"
 #include "base/error.h"
@@ -15,7 +16,7 @@ enum { CODES = 1000, PAPER_CLASSES = 5, BASE_LIMIT = 512 };
 /* A catalog with its indexes. */
 struct catalog_index {
     struct catalog catalog;
-    struct tsv table;                                     /* owns the strings */
+    struct tsv table; /* owns the strings */
     const struct drg *by_code[CODES];
     const struct drg *by_base[BASE_LIMIT][PAPER_CLASSES]; /* v34 */
 };
@@ -46,11 +47,14 @@ static int type_of(const char *name) {
 
 static bool read_row(struct drg *drg, const struct tsv *table, const size_t *columns, size_t row, struct error *error) {
     int64_t code, base, paper = -1;
-    const int type = type_of(tsv_cell(table, row, columns[2])), severity = severity_of(tsv_cell(table, row, columns[4]));
-    if (!parse_int64(tsv_cell(table, row, columns[0]), &code) || !parse_int64(tsv_cell(table, row, columns[3]), &base) || type < 0 || severity < 0 ||
-        !parse_double(tsv_cell(table, row, columns[6]), &drg->weight) || !parse_double(tsv_cell(table, row, columns[7]), &drg->gmlos) ||
-        (table->columns > 8 && !parse_int64(tsv_cell(table, row, columns[8]), &paper)) || code < 1 || code >= CODES || base < 0 ||
-        base >= BASE_LIMIT || paper >= PAPER_CLASSES) {
+    const int type = type_of(tsv_cell(table, row, columns[2])),
+              severity = severity_of(tsv_cell(table, row, columns[4]));
+    if (!parse_int64(tsv_cell(table, row, columns[0]), &code) ||
+        !parse_int64(tsv_cell(table, row, columns[3]), &base) || type < 0 || severity < 0 ||
+        !parse_double(tsv_cell(table, row, columns[6]), &drg->weight) ||
+        !parse_double(tsv_cell(table, row, columns[7]), &drg->gmlos) ||
+        (table->columns > 8 && !parse_int64(tsv_cell(table, row, columns[8]), &paper)) || code < 1 || code >= CODES ||
+        base < 0 || base >= BASE_LIMIT || paper >= PAPER_CLASSES) {
         return error_set(error, "line %u", table->lines[row]);
     }
     drg->code = (int)code;
@@ -64,7 +68,8 @@ static bool read_row(struct drg *drg, const struct tsv *table, const size_t *col
 }
 
 static void load(enum grouper grouper) {
-    static const char *const names[] = {"drg", "mdc", "type", "base", "severity", "title", "weight", "gmlos", "paper_severity"};
+    static const char *const names[] = {"drg",   "mdc",    "type",  "base",          "severity",
+                                        "title", "weight", "gmlos", "paper_severity"};
     struct catalog_index *index = &indexes[grouper];
     const struct table_bytes bytes = catalog_table(grouper);
     struct error error = {0};
@@ -117,12 +122,14 @@ const struct drg *catalog_find(const struct catalog *catalog, int code) {
 }
 
 const struct drg *catalog_resolve(const struct catalog *catalog, int base, int paper_severity) {
-    if (base < 0 || (size_t)base >= catalog->bases || paper_severity < 0 || paper_severity >= PAPER_CLASSES) return NULL;
+    if (base < 0 || (size_t)base >= catalog->bases || paper_severity < 0 || paper_severity >= PAPER_CLASSES)
+        return NULL;
     const struct drg *const *options = indexes[catalog->grouper].by_base[base];
     if (options[4] != NULL) return options[4]; /* one DRG for the base, whatever was predicted */
     if (options[paper_severity] != NULL) return options[paper_severity];
-    if (options[3] != NULL) return options[3];                                         /* {MCC, without MCC} */
-    if (options[2] == NULL && paper_severity == 2 && options[1] != NULL) return options[1]; /* {CC/MCC, without}: an MCC is with */
+    if (options[3] != NULL) return options[3]; /* {MCC, without MCC} */
+    if (options[2] == NULL && paper_severity == 2 && options[1] != NULL)
+        return options[1]; /* {CC/MCC, without}: an MCC is with */
     return options[0];
 }
 
@@ -136,7 +143,9 @@ bool grouper_parse(const char *name, enum grouper *grouper, struct error *error)
     return error_hint(error, "v34 (FY2017, the papers) and v43 (FY2026) are known");
 }
 
-const char *grouper_name(enum grouper grouper) { return grouper == GROUPER_V34 ? "v34" : "v43"; }
+const char *grouper_name(enum grouper grouper) {
+    return grouper == GROUPER_V34 ? "v34" : "v43";
+}
 
 const char *severity_name(enum drg_severity severity) {
     static const char *const names[] = {"MCC", "CC", "none", "without MCC", "CC/MCC", "any"};

@@ -1,7 +1,7 @@
 /* The MS-DRG catalogs: v34 (FY2017, the papers and MIMIC-IV) and v43 (FY2026, what is billed now).
  *
- * Source: data/ms-drg-v34.tsv and data/ms-drg-v43.tsv, from CMS tables; the tables are compiled into the program, so that it
- * runs from any folder. A base DRG together with a severity identifies the DRG. */
+ * Source: data/ms-drg-v34.tsv and data/ms-drg-v43.tsv, from CMS tables; the tables are compiled into the program, so
+ * that it runs from any folder. A base DRG together with a severity identifies the DRG. */
 #ifndef CASEMIX_DRG_CATALOG_H
 #define CASEMIX_DRG_CATALOG_H
 
@@ -24,9 +24,10 @@ struct drg {
     int base; /* integer id of the base DRG, order of first appearance */
     enum drg_severity severity;
     const char *title;
-    double weight;          /* relative weight; 0 for 998 and 999 */
-    double gmlos;           /* geometric mean length of stay, days */
-    int paper_severity;     /* v34 only (else -1): 0 without CC/MCC, 1 CC or CC/MCC, 2 MCC, 3 without MCC, 4 not applicable */
+    double weight;      /* relative weight; 0 for 998 and 999 */
+    double gmlos;       /* geometric mean length of stay, days */
+    int paper_severity; /* v34 only (else -1): 0 without CC/MCC, 1 CC or CC/MCC, 2 MCC, 3 without MCC, 4 not applicable
+                         */
 };
 
 struct catalog {
@@ -35,14 +36,16 @@ struct catalog {
     size_t count, bases;
 };
 
-/* The catalog of a grouper, parsed on first use and kept for the life of the process; safe to call from any thread after the first call. */
+/* The catalog of a grouper, parsed on first use and kept for the life of the process; safe to call from any thread
+ * after the first call. */
 const struct catalog *catalog_get(enum grouper grouper);
 
 /* The DRG with this code; NULL if there is none. */
 const struct drg *catalog_find(const struct catalog *catalog, int code);
 
-/* (base, predicted paper severity 0..4) to a DRG by DRG-LLaMA's rule (map_rule, papers' Supplemental Method 2): if the base has
- * one severity it is taken; a valid prediction stands; otherwise the nearest lower option. v34 only. NULL if base is out of range. */
+/* (base, predicted paper severity 0..4) to a DRG by DRG-LLaMA's rule (map_rule, papers' Supplemental Method 2): if the
+ * base has one severity it is taken; a valid prediction stands; otherwise the nearest lower option. v34 only. NULL if
+ * base is out of range. */
 const struct drg *catalog_resolve(const struct catalog *catalog, int base, int paper_severity);
 
 bool grouper_parse(const char *name, enum grouper *grouper, struct error *error); /* "v34", "v43" */

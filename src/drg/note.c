@@ -8,15 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Begins the section: one of the usual headings at the start of a line, followed by a colon, by markup or by the end of the line. */
+/* Begins the section: one of the usual headings at the start of a line, followed by a colon, by markup or by the end of
+ * the line. */
 static const char header_pattern[] =
-    "(?im)^[ \\t#*=_]*(?:(?:summary[ \\t]+of[ \\t]+|brief[ \\t]+)?hospital[ \\t]+course(?:[ \\t]+by[ \\t]+(?:problem|system|issue)s?)?|"
+    "(?im)^[ \\t#*=_]*(?:(?:summary[ \\t]+of[ \\t]+|brief[ \\t]+)?hospital[ \\t]+course(?:[ \\t]+by[ "
+    "\\t]+(?:problem|system|issue)s?)?|"
     "course[ \\t]+(?:in|during)[ \\t]+(?:the[ \\t]+)?hospital(?:ization)?)[ \\t*]*(?::[ \\t*=_]*|(?=\\r?$))";
 
 /* Ends it: the heading of what follows a hospital course in a discharge summary. */
 static const char end_pattern[] =
     "(?im)^[ \\t#*=_]*(?:(?:(?:medications?|meds|___)[ \\t]+(?:on|at|prior[ \\t]+to)[ \\t]+(?:admission|discharge))|"
-    "(?:(?:discharge|admission|home|outpatient)[ \\t]+(?:medications?|meds|disposition|diagnos[ie]s|condition|instructions?|labs?|exam|physical))|"
+    "(?:(?:discharge|admission|home|outpatient)[ "
+    "\\t]+(?:medications?|meds|disposition|diagnos[ie]s|condition|instructions?|labs?|exam|physical))|"
     "(?:(?:final|primary|secondary)[ \\t]+diagnos[ie]s)|disposition|condition[ \\t]+(?:on|at)[ \\t]+discharge|facility|"
     "follow[- ]?up(?:[ \\t]+instructions?)?|transitional[ \\t]+medication[ \\t]+list)[ \\t*]*(?::|(?=\\r?$))";
 
@@ -25,7 +28,8 @@ static pcre2_code *header, *end_of_section;
 static pcre2_code *compile(const char *pattern) {
     int number;
     PCRE2_SIZE offset;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_NO_UTF_CHECK, &number, &offset, NULL);
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_NO_UTF_CHECK, &number, &offset, NULL);
     if (code == NULL) abort(); /* the patterns are ours */
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
     return code;
@@ -55,7 +59,9 @@ static bool find(const pcre2_code *code, const char *note, size_t length, size_t
     return found >= 0;
 }
 
-static bool blank(char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
+static bool blank(char byte) {
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
 
 static struct span trim(const char *note, struct span span) {
     while (span.start < span.end && blank(note[span.start])) span.start++;
@@ -86,7 +92,8 @@ bool note_check(const char *name, const char *note, size_t length, struct error 
         error_set(error, "%s: invalid UTF-8 at byte %zu", name, bad);
         return error_hint(error, "convert it first, for example: iconv -f WINDOWS-1252 -t UTF-8");
     }
-    if (length > 0 && memchr(note, '\0', length) != NULL) return error_set(error, "%s: a NUL byte, so this is no text", name);
+    if (length > 0 && memchr(note, '\0', length) != NULL)
+        return error_set(error, "%s: a NUL byte, so this is no text", name);
     const struct span all = trim(note, (struct span){0, length});
     return all.start < all.end || error_set(error, "%s: the note is empty", name);
 }

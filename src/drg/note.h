@@ -12,10 +12,12 @@ struct span {
     size_t start, end;
 };
 
-/* The "Brief Hospital Course" of a discharge summary as a reader would cut it: header alternatives ("Brief Hospital Course", "HOSPITAL COURSE",
- * "Summary of Hospital Course", …, at the start of a line, any case), up to the next section header that follows it in a discharge summary
- * ("Medications on Admission", "Discharge Medications", "Discharge Disposition", …). Text behind the colon on the header line belongs
- * to the section. False when there is no such header; then *section is the whole note trimmed of white space. */
+/* The "Brief Hospital Course" of a discharge summary as a reader would cut it: header alternatives ("Brief Hospital
+ * Course", "HOSPITAL COURSE", "Summary of Hospital Course", …, at the start of a line, any case), up to the next
+ * section header that follows it in a discharge summary
+ * ("Medications on Admission", "Discharge Medications", "Discharge Disposition", …). Text behind the colon on the
+ * header line belongs to the section. False when there is no such header; then *section is the whole note trimmed of
+ * white space. */
 bool note_hospital_course(const char *note, size_t length, struct span *section);
 
 /* The largest note that is read: 4 MiB. */

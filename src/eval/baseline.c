@@ -47,8 +47,7 @@ static bool bag_open(struct bag *bag, const struct baseline *baseline, const str
                      const struct dataset *dataset, struct error *error) {
     *bag = (struct bag){.labels = memory_alloc(dataset->count, sizeof *bag->labels)};
     if (bag->labels == NULL) return memory_error(error, dataset->count * sizeof *bag->labels, "the labels");
-    for (size_t i = 0; i < dataset->count; i++)
-        bag->labels[i] = labels_find(&baseline->labels, dataset->stays[i].drg);
+    for (size_t i = 0; i < dataset->count; i++) bag->labels[i] = labels_find(&baseline->labels, dataset->stays[i].drg);
     if (!ngrams_count(&baseline->ngrams, notes, dataset->count, &bag->counts, error)) return false;
     if (!ngrams_count(&baseline->ngrams, notes, dataset->count, &bag->weighted, error)) return false;
     ngrams_weigh(&baseline->ngrams, &bag->weighted);

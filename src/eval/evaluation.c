@@ -42,8 +42,9 @@ bool evaluation_open(struct evaluation *evaluation, const struct dataset *datase
     done = done && assign_columns(evaluation, labels, error);
     if (done) {
         evaluation->logits = memory_alloc(evaluation->N, evaluation->C * sizeof *evaluation->logits);
-        done = evaluation->logits != NULL ||
-               memory_error(error, evaluation->N * evaluation->C * sizeof *evaluation->logits, "the logits of the data");
+        done =
+            evaluation->logits != NULL ||
+            memory_error(error, evaluation->N * evaluation->C * sizeof *evaluation->logits, "the logits of the data");
     }
     if (!done) evaluation_close(evaluation);
     return done;
@@ -112,8 +113,10 @@ static void add_row(struct text *out, const struct evaluation *evaluation, size_
     add_id(out, "note_id", stay->note_id);
     add_id(out, "hadm_id", stay->hadm_id);
     text_printf(out, "\"drg\": %d, \"rank\": ", stay->drg);
-    if (target < evaluation->known) text_printf(out, "%zu", rank);
-    else text_add(out, "null");
+    if (target < evaluation->known)
+        text_printf(out, "%zu", rank);
+    else
+        text_add(out, "null");
     add_predictions(out, evaluation, p);
 }
 

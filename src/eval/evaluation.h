@@ -1,6 +1,7 @@
 /* A dataset against what a model made of it: one row of logits a stay, one column a DRG.
  *
- * DRGs of the data that the model does not know get columns of their own, below every other logit of their row, so that their stays count as wrong. */
+ * DRGs of the data that the model does not know get columns of their own, below every other logit of their row, so that
+ * their stays count as wrong. */
 #ifndef CASEMIX_EVAL_EVALUATION_H
 #define CASEMIX_EVAL_EVALUATION_H
 
@@ -34,8 +35,8 @@ bool evaluation_put(struct evaluation *evaluation, size_t first, size_t count, c
 /* Metrics over all stays, once every row has been put. */
 bool evaluation_score(const struct evaluation *evaluation, struct metrics *metrics, struct error *error);
 
-/* DIR/predictions.jsonl: {"note_id", "hadm_id", "drg", "rank", "predictions": [{"drg", "p"}…]} with the ten likeliest DRGs of each
- * stay and the rank of the true one (1: first; null where the model does not know it). */
+/* DIR/predictions.jsonl: {"note_id", "hadm_id", "drg", "rank", "predictions": [{"drg", "p"}…]} with the ten likeliest
+ * DRGs of each stay and the rank of the true one (1: first; null where the model does not know it). */
 bool evaluation_write(const struct evaluation *evaluation, const char *directory, struct error *error);
 
 #endif

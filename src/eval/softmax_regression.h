@@ -20,7 +20,8 @@ struct softmax_regression {
 bool softmax_regression_open(struct softmax_regression *model, int32_t features, int32_t C, struct error *error);
 void softmax_regression_close(struct softmax_regression *model);
 
-/* One pass over the rows (labels 0 … C-1) in an order drawn from seed, with step `rate`. The result does not depend on the number of threads. */
+/* One pass over the rows (labels 0 … C-1) in an order drawn from seed, with step `rate`. The result does not depend on
+ * the number of threads. */
 bool softmax_regression_epoch(struct softmax_regression *model, const struct sparse_rows *rows, const int32_t *labels,
                               double rate, uint64_t seed, struct error *error);
 

@@ -23,7 +23,8 @@ static bool read_target(struct adapter_config *config, const char *name, struct 
 static bool read_targets(struct adapter_config *config, const json_node *root, struct error *error) {
     const json_node *list = json_member(root, "target_modules");
     if (json_is_string(list)) return read_target(config, json_string(list), error);
-    if (!json_is_array(list) || json_first(list) == NULL) return error_set(error, "\"target_modules\" is not a list of names");
+    if (!json_is_array(list) || json_first(list) == NULL)
+        return error_set(error, "\"target_modules\" is not a list of names");
     for (const json_node *name = json_first(list); name != NULL; name = json_next(name)) {
         if (!read_target(config, json_string(name), error)) return false;
     }
@@ -31,11 +32,14 @@ static bool read_targets(struct adapter_config *config, const json_node *root, s
 }
 
 static bool read_saved(struct adapter_config *config, const json_node *root, struct error *error) {
-    for (const json_node *name = json_first(json_member(root, "modules_to_save")); name != NULL; name = json_next(name)) {
+    for (const json_node *name = json_first(json_member(root, "modules_to_save")); name != NULL;
+         name = json_next(name)) {
         const char *module = json_string(name);
-        if (module != NULL && strcmp(module, "score") == 0) config->saves_score = true;
+        if (module != NULL && strcmp(module, "score") == 0)
+            config->saves_score = true;
         else if (module == NULL || strcmp(module, "classifier") != 0) {
-            return error_set(error, "modules_to_save \"%s\" is not supported, only score is", module == NULL ? "" : module);
+            return error_set(error, "modules_to_save \"%s\" is not supported, only score is",
+                             module == NULL ? "" : module);
         }
     }
     return true;
@@ -43,14 +47,16 @@ static bool read_saved(struct adapter_config *config, const json_node *root, str
 
 static bool refuse_unsupported(const json_node *root, struct error *error) {
     static const char *const must_be_false[] = {"use_dora", "fan_in_fan_out", "lora_bias"};
-    static const char *const must_be_empty[] = {"rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern", "layer_replication",
-                                                "trainable_token_indices"};
+    static const char *const must_be_empty[] = {"rank_pattern",   "alpha_pattern",     "layers_to_transform",
+                                                "layers_pattern", "layer_replication", "trainable_token_indices"};
     for (size_t i = 0; i < sizeof must_be_false / sizeof must_be_false[0]; i++) {
-        if (json_bool(json_member(root, must_be_false[i]), false)) return error_set(error, "\"%s\": true is not supported", must_be_false[i]);
+        if (json_bool(json_member(root, must_be_false[i]), false))
+            return error_set(error, "\"%s\": true is not supported", must_be_false[i]);
     }
     for (size_t i = 0; i < sizeof must_be_empty / sizeof must_be_empty[0]; i++) {
         const json_node *member = json_member(root, must_be_empty[i]);
-        if (!json_is_null(member) && (json_first(member) != NULL || !(json_is_array(member) || json_is_object(member)))) {
+        if (!json_is_null(member) &&
+            (json_first(member) != NULL || !(json_is_array(member) || json_is_object(member)))) {
             return error_set(error, "\"%s\" is not supported", must_be_empty[i]);
         }
     }
@@ -68,7 +74,8 @@ static bool read_config(struct adapter_config *config, const json_node *root, st
     if (!json_get_int(root, "r", true, 1, 1 << 14, &config->rank, error)) return false;
     if (!json_get_double(root, "lora_alpha", true, &config->alpha, error)) return false;
     if (!json_get_double(root, "lora_dropout", false, &config->dropout, error)) return false;
-    if (!(config->dropout >= 0 && config->dropout < 1)) return error_set(error, "lora_dropout %g is not in [0, 1)", config->dropout);
+    if (!(config->dropout >= 0 && config->dropout < 1))
+        return error_set(error, "lora_dropout %g is not in [0, 1)", config->dropout);
     if (!json_get_bool(root, "use_rslora", false, &config->rank_stable, error)) return false;
     if (!json_get_string(root, "base_model_name_or_path", false, &base, error)) return false;
     if (strlen(base) >= sizeof config->base) return error_set(error, "\"base_model_name_or_path\" is too long");
@@ -79,22 +86,28 @@ static bool read_config(struct adapter_config *config, const json_node *root, st
 bool adapter_config_load(struct adapter_config *config, const char *directory, struct error *error) {
     char path[4096];
     struct json *document;
-    if (!path_join(path, sizeof path, directory, "adapter_config.json")) return error_set(error, "%s: path too long", directory);
+    if (!path_join(path, sizeof path, directory, "adapter_config.json"))
+        return error_set(error, "%s: path too long", directory);
     if (!json_load(&document, path, (size_t)16 << 20, error)) return false;
     const bool read = read_config(config, json_root(document), error);
     json_free(document);
     return read || error_context(error, "%s", path);
 }
 
-bool adapter_config_write(const struct adapter_config *config, const char *directory, int64_t labels, struct error *error) {
+bool adapter_config_write(const struct adapter_config *config, const char *directory, int64_t labels,
+                          struct error *error) {
     struct text text = {0};
     text_add(&text, "{\n  \"peft_type\": \"LORA\",\n  \"base_model_name_or_path\": ");
     text_add_json(&text, config->base, strlen(config->base));
-    text_printf(&text, ",\n  \"task_type\": \"%s\",\n  \"r\": %lld,\n  \"lora_alpha\": ", labels > 0 ? "SEQ_CLS" : "CAUSAL_LM", (long long)config->rank);
+    text_printf(&text,
+                ",\n  \"task_type\": \"%s\",\n  \"r\": %lld,\n  \"lora_alpha\": ", labels > 0 ? "SEQ_CLS" : "CAUSAL_LM",
+                (long long)config->rank);
     text_add_json_double(&text, config->alpha);
     text_add(&text, ",\n  \"lora_dropout\": ");
     text_add_json_double(&text, config->dropout);
-    text_printf(&text, ",\n  \"use_rslora\": %s,\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n  \"target_modules\": [",
+    text_printf(&text,
+                ",\n  \"use_rslora\": %s,\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": "
+                "true,\n  \"target_modules\": [",
                 config->rank_stable ? "true" : "false");
     bool first = true;
     for (int kind = 0; kind < PROJECTIONS; kind++) {
@@ -104,8 +117,8 @@ bool adapter_config_write(const struct adapter_config *config, const char *direc
     }
     text_printf(&text, "],\n  \"modules_to_save\": %s\n}\n", config->saves_score ? "[\"score\"]" : "null");
     char path[4096];
-    bool done = text_ok(&text, error) &&
-                (path_join(path, sizeof path, directory, "adapter_config.json") || error_set(error, "%s: path too long", directory));
+    bool done = text_ok(&text, error) && (path_join(path, sizeof path, directory, "adapter_config.json") ||
+                                          error_set(error, "%s: path too long", directory));
     done = done && file_write(path, text.data, text.length, error);
     text_free(&text);
     return done;

@@ -17,11 +17,12 @@ struct adapter_config {
     char base[1024];  /* base_model_name_or_path */
 };
 
-/* Reads DIR/adapter_config.json. Features that would change the result and are not computed (DoRA, rank patterns, biases, other targets) are refused
- * by name. */
+/* Reads DIR/adapter_config.json. Features that would change the result and are not computed (DoRA, rank patterns,
+ * biases, other targets) are refused by name. */
 bool adapter_config_load(struct adapter_config *config, const char *directory, struct error *error);
 
 /* Writes DIR/adapter_config.json; labels 0: a causal model without a head. */
-bool adapter_config_write(const struct adapter_config *config, const char *directory, int64_t labels, struct error *error);
+bool adapter_config_write(const struct adapter_config *config, const char *directory, int64_t labels,
+                          struct error *error);
 
 #endif

@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The tokens that a batch holds unless the caller says otherwise: enough to fill the matrix products, little enough to stay in cache. */
+/* The tokens that a batch holds unless the caller says otherwise: enough to fill the matrix products, little enough to
+ * stay in cache. */
 #define BATCH_TOKENS 4096
 
 /* An adapter run names its base model relative to itself. */
-static bool base_directory(const struct run_card *card, const char *directory, char *base, size_t capacity, struct error *error) {
+static bool base_directory(const struct run_card *card, const char *directory, char *base, size_t capacity,
+                           struct error *error) {
     const bool fits = card->base[0] == '/' ? (size_t)snprintf(base, capacity, "%s", card->base) < capacity
                                            : path_join(base, capacity, directory, card->base);
     return fits || error_set(error, "%s/casemix.json: the path of the base model is too long", directory);
@@ -31,8 +33,8 @@ static bool check_agreement(const struct classifier *classifier, const char *dir
         return error_hint(error, "name a run that `casemix train` wrote with method: classify");
     }
     if ((size_t)config->labels != classifier->card.labels.count) {
-        return error_set(error, "%s: the model has %lld labels, casemix.json lists %zu DRGs", directory, (long long)config->labels,
-                         classifier->card.labels.count);
+        return error_set(error, "%s: the model has %lld labels, casemix.json lists %zu DRGs", directory,
+                         (long long)config->labels, classifier->card.labels.count);
     }
     if (tokenizer_vocabulary(classifier->tokenizer) > (size_t)config->V) {
         return error_set(error, "%s: tokenizer.json has ids up to %zu, the model a vocabulary of %lld", directory,
@@ -44,7 +46,8 @@ static bool check_agreement(const struct classifier *classifier, const char *dir
 static bool open_parts(struct classifier *classifier, const char *directory, struct error *error) {
     if (!run_card_load(&classifier->card, directory, error)) return false;
     if (strcmp(classifier->card.task, "classify") != 0) {
-        return error_set(error, "%s/casemix.json: task is \"%s\", expected \"classify\"", directory, classifier->card.task);
+        return error_set(error, "%s/casemix.json: task is \"%s\", expected \"classify\"", directory,
+                         classifier->card.task);
     }
     classifier->catalog = catalog_get(classifier->card.grouper);
     if (!tokenizer_open(&classifier->tokenizer, directory, error)) return false;
@@ -74,8 +77,8 @@ static int64_t token_limit(const struct classifier *classifier) {
     return limit > 0 && limit < positions ? limit : positions;
 }
 
-bool classifier_encode(const struct classifier *classifier, const char *text, size_t length, struct token_list *out, bool *truncated,
-                       struct error *error) {
+bool classifier_encode(const struct classifier *classifier, const char *text, size_t length, struct token_list *out,
+                       bool *truncated, struct error *error) {
     const size_t before = out->count, limit = (size_t)token_limit(classifier);
     if (!tokenizer_encode(classifier->tokenizer, text, length, false, out, error)) return false;
     if (out->count == before) return error_set(error, "the note holds no text that the tokenizer knows");
@@ -90,10 +93,11 @@ struct encoded_notes {
     size_t *starts;
 };
 
-static bool encode_notes(const struct classifier *classifier, const struct note *notes, size_t count, struct encoded_notes *encoded,
-                         int32_t *token_counts, bool *truncated, struct error *error) {
+static bool encode_notes(const struct classifier *classifier, const struct note *notes, size_t count,
+                         struct encoded_notes *encoded, int32_t *token_counts, bool *truncated, struct error *error) {
     encoded->starts = memory_alloc(count + 1, sizeof *encoded->starts);
-    if (encoded->starts == NULL) return memory_error(error, (count + 1) * sizeof *encoded->starts, "the tokens of a batch");
+    if (encoded->starts == NULL)
+        return memory_error(error, (count + 1) * sizeof *encoded->starts, "the tokens of a batch");
     for (size_t i = 0; i < count; i++) {
         bool cut = false;
         encoded->starts[i] = encoded->tokens.count;
@@ -112,8 +116,9 @@ static size_t batch_end(const size_t *starts, size_t first, size_t count, int64_
     return end;
 }
 
-static bool run_batches(const struct classifier *classifier, const struct encoded_notes *encoded, size_t count, int64_t batch_tokens,
-                        float *logits, void (*progress)(void *context, size_t done), void *context, struct error *error) {
+static bool run_batches(const struct classifier *classifier, const struct encoded_notes *encoded, size_t count,
+                        int64_t batch_tokens, float *logits, void (*progress)(void *context, size_t done),
+                        void *context, struct error *error) {
     int64_t T = 1, N = 1;
     for (size_t first = 0; first < count;) {
         const size_t end = batch_end(encoded->starts, first, count, batch_tokens);
@@ -128,10 +133,14 @@ static bool run_batches(const struct classifier *classifier, const struct encode
     bool done = offsets != NULL || memory_error(error, ((size_t)N + 1) * sizeof *offsets, "the offsets of a batch");
     for (size_t first = 0; done && first < count;) {
         const size_t end = batch_end(encoded->starts, first, count, batch_tokens);
-        for (size_t i = first; i <= end; i++) offsets[i - first] = (int32_t)(encoded->starts[i] - encoded->starts[first]);
-        const struct batch batch = {offsets[end - first], (int64_t)(end - first), encoded->tokens.ids + encoded->starts[first], offsets};
+        for (size_t i = first; i <= end; i++)
+            offsets[i - first] = (int32_t)(encoded->starts[i] - encoded->starts[first]);
+        const struct batch batch = {offsets[end - first], (int64_t)(end - first),
+                                    encoded->tokens.ids + encoded->starts[first], offsets};
         done = batch_check(&classifier->decoder, run, &batch, error);
-        if (done) decoder_classify_forward(&classifier->decoder, run, &batch, 0, logits + (int64_t)first * classifier->decoder.config.labels);
+        if (done)
+            decoder_classify_forward(&classifier->decoder, run, &batch, 0,
+                                     logits + (int64_t)first * classifier->decoder.config.labels);
         if (done && progress != NULL) progress(context, end);
         first = end;
     }
@@ -140,13 +149,14 @@ static bool run_batches(const struct classifier *classifier, const struct encode
     return done;
 }
 
-bool classifier_logits(const struct classifier *classifier, const struct note *notes, size_t count, int64_t batch_tokens, float *logits,
-                       int32_t *token_counts, bool *truncated, void (*progress)(void *context, size_t done), void *context,
-                       struct error *error) {
+bool classifier_logits(const struct classifier *classifier, const struct note *notes, size_t count,
+                       int64_t batch_tokens, float *logits, int32_t *token_counts, bool *truncated,
+                       void (*progress)(void *context, size_t done), void *context, struct error *error) {
     if (count == 0) return true;
     struct encoded_notes encoded = {0};
     const bool done = encode_notes(classifier, notes, count, &encoded, token_counts, truncated, error) &&
-                      run_batches(classifier, &encoded, count, batch_tokens > 0 ? batch_tokens : BATCH_TOKENS, logits, progress, context, error);
+                      run_batches(classifier, &encoded, count, batch_tokens > 0 ? batch_tokens : BATCH_TOKENS, logits,
+                                  progress, context, error);
     memory_free(encoded.starts);
     token_list_free(&encoded.tokens);
     return done;

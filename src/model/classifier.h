@@ -1,7 +1,8 @@
 /* A classifier of notes: everything that `predict` and `eval` need, opened from one directory.
  *
- * The directory is a run: a full model (config.json, model.safetensors) or a PEFT adapter, with tokenizer.json and casemix.json
- * (task, grouper, the DRG of each label, base model and its hash, token limit, what part of the note is read). */
+ * The directory is a run: a full model (config.json, model.safetensors) or a PEFT adapter, with tokenizer.json and
+ * casemix.json (task, grouper, the DRG of each label, base model and its hash, token limit, what part of the note is
+ * read). */
 #ifndef CASEMIX_MODEL_CLASSIFIER_H
 #define CASEMIX_MODEL_CLASSIFIER_H
 
@@ -17,7 +18,7 @@ struct error;
 
 /* casemix.json. Written by training, read by everything that uses a run. */
 struct run_card {
-    char task[32];      /* "classify" */
+    char task[32]; /* "classify" */
     enum grouper grouper;
     int64_t max_tokens; /* longer texts keep their first max_tokens tokens */
     char base[1024];    /* adapter runs: directory of the base model, absolute or relative to the run */
@@ -39,9 +40,10 @@ struct classifier {
 bool classifier_open(struct classifier *classifier, const char *directory, struct error *error);
 void classifier_close(struct classifier *classifier);
 
-/* Token ids of a text as the classifier reads it: cut to max_tokens. *truncated says whether tokens were dropped. An empty encoding is an error. */
-bool classifier_encode(const struct classifier *classifier, const char *text, size_t length, struct token_list *out, bool *truncated,
-                       struct error *error);
+/* Token ids of a text as the classifier reads it: cut to max_tokens. *truncated says whether tokens were dropped. An
+ * empty encoding is an error. */
+bool classifier_encode(const struct classifier *classifier, const char *text, size_t length, struct token_list *out,
+                       bool *truncated, struct error *error);
 
 /* A note to be coded. */
 struct note {
@@ -49,10 +51,11 @@ struct note {
     size_t length;
 };
 
-/* Logits [count, labels] for many texts (already the part of the note that is to be read), packed into batches of up to `batch_tokens` (0: 4096) tokens. token_counts, truncated: [count] or NULL.
- * Calls progress (may be NULL) after each batch with the notes done so far. */
-bool classifier_logits(const struct classifier *classifier, const struct note *notes, size_t count, int64_t batch_tokens, float *logits,
-                       int32_t *token_counts, bool *truncated, void (*progress)(void *context, size_t done), void *context,
-                       struct error *error);
+/* Logits [count, labels] for many texts (already the part of the note that is to be read), packed into batches of up to
+ * `batch_tokens` (0: 4096) tokens. token_counts, truncated: [count] or NULL. Calls progress (may be NULL) after each
+ * batch with the notes done so far. */
+bool classifier_logits(const struct classifier *classifier, const struct note *notes, size_t count,
+                       int64_t batch_tokens, float *logits, int32_t *token_counts, bool *truncated,
+                       void (*progress)(void *context, size_t done), void *context, struct error *error);
 
 #endif

@@ -23,7 +23,8 @@ enum { ARCHITECTURES = sizeof architectures / sizeof architectures[0] };
 
 const char *architecture_name(const struct model_config *config) {
     for (int i = 0; i < ARCHITECTURES; i++) {
-        if (architectures[i].architecture == config->architecture && architectures[i].classifier == config->classifier) return architectures[i].name;
+        if (architectures[i].architecture == config->architecture && architectures[i].classifier == config->classifier)
+            return architectures[i].name;
     }
     return "";
 }
@@ -39,7 +40,8 @@ static bool read_architecture(struct model_config *config, const json_node *root
         return true;
     }
     error_set(error, "architecture \"%s\" is not supported", name);
-    return error_hint(error, "casemix reads LlamaForCausalLM, Qwen2ForCausalLM and their ForSequenceClassification twins");
+    return error_hint(error,
+                      "casemix reads LlamaForCausalLM, Qwen2ForCausalLM and their ForSequenceClassification twins");
 }
 
 static bool read_sizes(struct model_config *config, const json_node *root, struct error *error) {
@@ -53,15 +55,17 @@ static bool read_sizes(struct model_config *config, const json_node *root, struc
     if (!json_get_int(root, "num_key_value_heads", false, 1, 4096, &config->K, error)) return false;
     config->D = config->C / config->H;
     if (json_is_null(json_member(root, "head_dim")) && config->C % config->H != 0) {
-        return error_set(error, "hidden_size %lld is not a multiple of num_attention_heads %lld", (long long)config->C, (long long)config->H);
+        return error_set(error, "hidden_size %lld is not a multiple of num_attention_heads %lld", (long long)config->C,
+                         (long long)config->H);
     }
     if (!json_get_int(root, "head_dim", false, 2, ATTENTION_HEAD_LIMIT, &config->D, error)) return false;
     if (config->D % 2 != 0 || config->D < 2 || config->D > ATTENTION_HEAD_LIMIT) {
-        return error_set(error, "head size %lld is not supported: even numbers up to %d are", (long long)config->D, ATTENTION_HEAD_LIMIT);
+        return error_set(error, "head size %lld is not supported: even numbers up to %d are", (long long)config->D,
+                         ATTENTION_HEAD_LIMIT);
     }
     if (config->H % config->K != 0 || config->H / config->K > ATTENTION_GROUP_LIMIT) {
-        return error_set(error, "num_attention_heads %lld is not a multiple (up to %d) of num_key_value_heads %lld", (long long)config->H,
-                         ATTENTION_GROUP_LIMIT, (long long)config->K);
+        return error_set(error, "num_attention_heads %lld is not a multiple (up to %d) of num_key_value_heads %lld",
+                         (long long)config->H, ATTENTION_GROUP_LIMIT, (long long)config->K);
     }
     config->positions = config->architecture == ARCHITECTURE_QWEN2 ? 32768 : 2048;
     return json_get_int(root, "max_position_embeddings", false, 1, most, &config->positions, error);
@@ -74,8 +78,10 @@ static bool read_scaling(struct model_config *config, const json_node *root, str
     if (type == NULL) type = json_string(json_member(scaling, "type"));
     if (type == NULL) return error_set(error, "\"rope_scaling\" names no \"rope_type\"");
     if (strcmp(type, "default") == 0) return true;
-    if (!json_get_double(scaling, "factor", true, &config->rope_factor, error)) return error_context(error, "rope_scaling");
-    if (!(config->rope_factor >= 1)) return error_set(error, "rope_scaling: \"factor\" is %g, expected 1 or more", config->rope_factor);
+    if (!json_get_double(scaling, "factor", true, &config->rope_factor, error))
+        return error_context(error, "rope_scaling");
+    if (!(config->rope_factor >= 1))
+        return error_set(error, "rope_scaling: \"factor\" is %g, expected 1 or more", config->rope_factor);
     if (strcmp(type, "linear") == 0) {
         config->rope_scaling = ROPE_LINEAR;
         return true;
@@ -91,7 +97,8 @@ static bool read_scaling(struct model_config *config, const json_node *root, str
         return error_context(error, "rope_scaling");
     }
     if (!(config->rope_low > 0) || !(config->rope_high > config->rope_low)) {
-        return error_set(error, "rope_scaling: low_freq_factor %g and high_freq_factor %g are not rising", config->rope_low, config->rope_high);
+        return error_set(error, "rope_scaling: low_freq_factor %g and high_freq_factor %g are not rising",
+                         config->rope_low, config->rope_high);
     }
     return true;
 }
@@ -103,7 +110,8 @@ static bool read_id(const json_node *root, const char *name, int32_t *id, struct
     *id = -1;
     int64_t value;
     if (json_is_null(member)) return true;
-    if (!json_integer(member, &value) || value < -1 || value > INT32_MAX) return error_set(error, "\"%s\" is no token id", name);
+    if (!json_integer(member, &value) || value < -1 || value > INT32_MAX)
+        return error_set(error, "\"%s\" is no token id", name);
     *id = (int32_t)value;
     return true;
 }
@@ -124,7 +132,8 @@ static bool refuse_unsupported(const struct model_config *config, const json_nod
     bool window = false;
     int64_t width = 0;
     if (!json_get_string(root, "hidden_act", false, &activation, error)) return false;
-    if (strcmp(activation, "silu") != 0) return error_set(error, "hidden_act \"%s\" is not supported, only silu is", activation);
+    if (strcmp(activation, "silu") != 0)
+        return error_set(error, "hidden_act \"%s\" is not supported, only silu is", activation);
     if (!json_get_bool(root, "use_sliding_window", false, &window, error)) return false;
     if (!json_get_int(root, "sliding_window", false, 0, INT32_MAX, &width, error)) return false;
     if (window && width < config->positions) {
@@ -157,12 +166,15 @@ static bool read_config(struct model_config *config, const json_node *root, stru
     if (!json_get_double(root, "rope_theta", false, &config->rope_theta, error)) return false;
     if (!(config->rope_theta >= 1)) return error_set(error, "rope_theta %g is not 1 or more", config->rope_theta);
     if (!json_get_bool(root, "tie_word_embeddings", false, &config->tied, error)) return false;
-    return read_scaling(config, root, error) && read_biases(config, root, error) && refuse_unsupported(config, root, error) &&
-           read_labels(config, root, error) && read_id(root, "bos_token_id", &config->bos_id, error) &&
-           read_id(root, "eos_token_id", &config->eos_id, error) && read_id(root, "pad_token_id", &config->pad_id, error);
+    return read_scaling(config, root, error) && read_biases(config, root, error) &&
+           refuse_unsupported(config, root, error) && read_labels(config, root, error) &&
+           read_id(root, "bos_token_id", &config->bos_id, error) &&
+           read_id(root, "eos_token_id", &config->eos_id, error) &&
+           read_id(root, "pad_token_id", &config->pad_id, error);
 }
 
-bool model_config_parse(struct model_config *config, const char *name, const char *json, uint64_t length, struct error *error) {
+bool model_config_parse(struct model_config *config, const char *name, const char *json, uint64_t length,
+                        struct error *error) {
     struct json *document;
     if (!json_parse(&document, name, json, length, error)) return false;
     const bool read = read_config(config, json_root(document), error);
@@ -172,7 +184,8 @@ bool model_config_parse(struct model_config *config, const char *name, const cha
 
 bool model_config_load(struct model_config *config, const char *directory, struct error *error) {
     char path[4096];
-    if (!path_join(path, sizeof path, directory, "config.json")) return error_set(error, "%s: path too long", directory);
+    if (!path_join(path, sizeof path, directory, "config.json"))
+        return error_set(error, "%s: path too long", directory);
     struct text text = {0};
     const bool done = file_read(&text, path, (size_t)16 << 20, error) &&
                       model_config_parse(config, path, text.data == NULL ? "" : text.data, text.length, error);
@@ -186,8 +199,10 @@ static void add_number(struct text *text, const char *name, double value) {
 }
 
 static void add_id(struct text *text, const char *name, int32_t id) {
-    if (id < 0) text_printf(text, ",\n  \"%s\": null", name);
-    else text_printf(text, ",\n  \"%s\": %d", name, id);
+    if (id < 0)
+        text_printf(text, ",\n  \"%s\": null", name);
+    else
+        text_printf(text, ",\n  \"%s\": %d", name, id);
 }
 
 static void add_scaling(struct text *text, const struct model_config *config) {
@@ -197,7 +212,8 @@ static void add_scaling(struct text *text, const struct model_config *config) {
         text_printf(text, ",\n  \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": %.17g}", config->rope_factor);
     } else {
         text_printf(text,
-                    ",\n  \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": %.17g, \"low_freq_factor\": %.17g, \"high_freq_factor\": %.17g, "
+                    ",\n  \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": %.17g, \"low_freq_factor\": %.17g, "
+                    "\"high_freq_factor\": %.17g, "
                     "\"original_max_position_embeddings\": %lld}",
                     config->rope_factor, config->rope_low, config->rope_high, (long long)config->rope_original);
     }
@@ -224,18 +240,20 @@ static void add_labels(struct text *text, const struct model_config *config, con
     text_add(text, "}");
 }
 
-bool model_config_write(const struct model_config *config, const char *directory, const char *dtype, const char *const *label_names,
-                        struct error *error) {
+bool model_config_write(const struct model_config *config, const char *directory, const char *dtype,
+                        const char *const *label_names, struct error *error) {
     struct text text = {0};
     text_printf(&text, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\"", architecture_name(config),
                 config->architecture == ARCHITECTURE_QWEN2 ? "qwen2" : "llama");
     const struct {
         const char *name;
         int64_t value;
-    } sizes[] = {{"vocab_size", config->V},          {"hidden_size", config->C},         {"num_hidden_layers", config->L},
-                 {"num_attention_heads", config->H}, {"num_key_value_heads", config->K}, {"head_dim", config->D},
+    } sizes[] = {{"vocab_size", config->V},          {"hidden_size", config->C},
+                 {"num_hidden_layers", config->L},   {"num_attention_heads", config->H},
+                 {"num_key_value_heads", config->K}, {"head_dim", config->D},
                  {"intermediate_size", config->F},   {"max_position_embeddings", config->positions}};
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) text_printf(&text, ",\n  \"%s\": %lld", sizes[i].name, (long long)sizes[i].value);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        text_printf(&text, ",\n  \"%s\": %lld", sizes[i].name, (long long)sizes[i].value);
     add_number(&text, "rms_norm_eps", (double)config->norm_eps);
     add_number(&text, "initializer_range", (double)config->initializer_range);
     add_number(&text, "rope_theta", config->rope_theta);
@@ -243,7 +261,9 @@ bool model_config_write(const struct model_config *config, const char *directory
     add_id(&text, "bos_token_id", config->bos_id);
     add_id(&text, "eos_token_id", config->eos_id);
     add_id(&text, "pad_token_id", config->pad_id);
-    text_printf(&text, ",\n  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n  \"use_sliding_window\": false,\n  \"tie_word_embeddings\": %s",
+    text_printf(&text,
+                ",\n  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n  \"use_sliding_window\": false,\n  "
+                "\"tie_word_embeddings\": %s",
                 config->tied ? "true" : "false");
     if (config->architecture == ARCHITECTURE_LLAMA) {
         text_printf(&text, ",\n  \"attention_bias\": %s,\n  \"mlp_bias\": %s", config->qkv_bias ? "true" : "false",
@@ -252,7 +272,8 @@ bool model_config_write(const struct model_config *config, const char *directory
     if (config->classifier) add_labels(&text, config, label_names);
     text_printf(&text, ",\n  \"torch_dtype\": \"%s\"\n}\n", dtype);
     char path[4096];
-    bool done = text_ok(&text, error) && (path_join(path, sizeof path, directory, "config.json") || error_set(error, "%s: path too long", directory));
+    bool done = text_ok(&text, error) && (path_join(path, sizeof path, directory, "config.json") ||
+                                          error_set(error, "%s: path too long", directory));
     done = done && file_write(path, text.data, text.length, error);
     text_free(&text);
     return done;

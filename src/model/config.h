@@ -34,16 +34,20 @@ struct model_config {
     float initializer_range;
 };
 
-/* Reads DIR/config.json. Unknown architectures and fields whose meaning is not supported (sliding windows in use, another activation, other
- * rope types) are refused in one line that names them; so are sizes that are zero, negative, over 2^31 or do not divide. */
+/* Reads DIR/config.json. Unknown architectures and fields whose meaning is not supported (sliding windows in use,
+ * another activation, other rope types) are refused in one line that names them; so are sizes that are zero, negative,
+ * over 2^31 or do not divide. */
 bool model_config_load(struct model_config *config, const char *directory, struct error *error);
-bool model_config_parse(struct model_config *config, const char *name, const char *json, uint64_t length, struct error *error);
-
-/* Writes DIR/config.json as transformers would read it; id2label from `label_names` [config->labels] (NULL: LABEL_0 …). */
-bool model_config_write(const struct model_config *config, const char *directory, const char *dtype, const char *const *label_names,
+bool model_config_parse(struct model_config *config, const char *name, const char *json, uint64_t length,
                         struct error *error);
 
-/* The D/2 inverse frequencies of the rotary embedding, scaled as the configuration says (llama3: the rule of Llama 3.1). */
+/* Writes DIR/config.json as transformers would read it; id2label from `label_names` [config->labels] (NULL: LABEL_0 …).
+ */
+bool model_config_write(const struct model_config *config, const char *directory, const char *dtype,
+                        const char *const *label_names, struct error *error);
+
+/* The D/2 inverse frequencies of the rotary embedding, scaled as the configuration says (llama3: the rule of
+ * Llama 3.1). */
 void model_config_frequencies(const struct model_config *config, double *inverse_frequency);
 
 const char *architecture_name(const struct model_config *config); /* "Qwen2ForSequenceClassification", … */

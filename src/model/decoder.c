@@ -23,11 +23,13 @@ struct tensor_slot {
 typedef bool tensor_visitor(void *context, const char *name, const struct tensor_slot *slot, struct error *error);
 
 /* Rows and columns of a projection's weight [outputs, inputs], and whether it has a bias. */
-static void projection_shape(const struct model_config *config, enum projection_kind kind, int64_t *outputs, int64_t *inputs, bool *bias) {
+static void projection_shape(const struct model_config *config, enum projection_kind kind, int64_t *outputs,
+                             int64_t *inputs, bool *bias) {
     const int64_t queries = config->H * config->D, keys = config->K * config->D;
     const int64_t shapes[PROJECTIONS][2] = {
-        [PROJECTION_Q] = {queries, config->C},     [PROJECTION_K] = {keys, config->C},      [PROJECTION_V] = {keys, config->C},
-        [PROJECTION_O] = {config->C, queries},     [PROJECTION_GATE] = {config->F, config->C}, [PROJECTION_UP] = {config->F, config->C},
+        [PROJECTION_Q] = {queries, config->C},      [PROJECTION_K] = {keys, config->C},
+        [PROJECTION_V] = {keys, config->C},         [PROJECTION_O] = {config->C, queries},
+        [PROJECTION_GATE] = {config->F, config->C}, [PROJECTION_UP] = {config->F, config->C},
         [PROJECTION_DOWN] = {config->C, config->F},
     };
     *outputs = shapes[kind][0];
@@ -35,7 +37,8 @@ static void projection_shape(const struct model_config *config, enum projection_
     *bias = kind <= PROJECTION_V ? config->qkv_bias : kind == PROJECTION_O ? config->o_bias : config->mlp_bias;
 }
 
-static bool visit_norm(struct norm *norm, const char *name, int64_t C, tensor_visitor *visit, void *context, struct error *error) {
+static bool visit_norm(struct norm *norm, const char *name, int64_t C, tensor_visitor *visit, void *context,
+                       struct error *error) {
     const struct tensor_slot slot = {&norm->weight, &norm->d_weight, 1, C, true, 0, 1};
     return visit(context, name, &slot, error);
 }
@@ -55,13 +58,17 @@ static bool visit_layer(struct decoder *decoder, int64_t l, tensor_visitor *visi
         projection_shape(config, (enum projection_kind)kind, &outputs, &inputs, &bias);
         const bool into_residual = kind == PROJECTION_O || kind == PROJECTION_DOWN;
         /* GPT-2's rule: what is added to the residual by 2 L branches keeps its variance. */
-        const double deviation = (double)config->initializer_range / (into_residual ? sqrt(2.0 * (double)config->L) : 1.0);
-        const struct tensor_slot weight = {&projection->weight, &projection->d_weight, outputs, inputs, false, deviation, 0};
-        snprintf(name, sizeof name, "model.layers.%lld.%s.weight", (long long)l, projection_name((enum projection_kind)kind));
+        const double deviation =
+            (double)config->initializer_range / (into_residual ? sqrt(2.0 * (double)config->L) : 1.0);
+        const struct tensor_slot weight = {
+            &projection->weight, &projection->d_weight, outputs, inputs, false, deviation, 0};
+        snprintf(name, sizeof name, "model.layers.%lld.%s.weight", (long long)l,
+                 projection_name((enum projection_kind)kind));
         if (!visit(context, name, &weight, error)) return false;
         if (!bias) continue;
         const struct tensor_slot slot = {&projection->bias, &projection->d_bias, 1, outputs, true, 0, 0};
-        snprintf(name, sizeof name, "model.layers.%lld.%s.bias", (long long)l, projection_name((enum projection_kind)kind));
+        snprintf(name, sizeof name, "model.layers.%lld.%s.bias", (long long)l,
+                 projection_name((enum projection_kind)kind));
         if (!visit(context, name, &slot, error)) return false;
     }
     return true;
@@ -71,13 +78,15 @@ static bool visit_layer(struct decoder *decoder, int64_t l, tensor_visitor *visi
 static bool decoder_each_tensor(struct decoder *decoder, tensor_visitor *visit, void *context, struct error *error) {
     const struct model_config *config = &decoder->config;
     const double deviation = (double)config->initializer_range;
-    const struct tensor_slot embedding = {&decoder->embedding, &decoder->d_embedding, config->V, config->C, false, deviation, 0};
+    const struct tensor_slot embedding = {
+        &decoder->embedding, &decoder->d_embedding, config->V, config->C, false, deviation, 0};
     if (!visit(context, "model.embed_tokens.weight", &embedding, error)) return false;
     for (int64_t l = 0; l < config->L; l++) {
         if (!visit_layer(decoder, l, visit, context, error)) return false;
     }
     if (!visit_norm(&decoder->final_norm, "model.norm.weight", config->C, visit, context, error)) return false;
-    struct tensor_slot head = {&decoder->head.weight, &decoder->head.d_weight, config->V, config->C, false, deviation, 0};
+    struct tensor_slot head = {
+        &decoder->head.weight, &decoder->head.d_weight, config->V, config->C, false, deviation, 0};
     if (config->classifier) {
         head.rows = config->labels;
         return visit(context, "score.weight", &head, error);
@@ -88,14 +97,17 @@ static bool decoder_each_tensor(struct decoder *decoder, tensor_visitor *visit, 
 
 static bool decoder_allocate_layers(struct decoder *decoder, struct error *error) {
     decoder->layers = arena_zero(&decoder->owned, (size_t)decoder->config.L, sizeof *decoder->layers);
-    if (decoder->layers == NULL) return memory_error(error, (size_t)decoder->config.L * sizeof *decoder->layers, "the layers of the model");
+    if (decoder->layers == NULL)
+        return memory_error(error, (size_t)decoder->config.L * sizeof *decoder->layers, "the layers of the model");
     return true;
 }
 
-/* Binds one tensor to its place in the checkpoint. Norms are small and wanted in f32 by their kernel: they are widened once. */
+/* Binds one tensor to its place in the checkpoint. Norms are small and wanted in f32 by their kernel: they are widened
+ * once. */
 static bool bind_tensor(void *context, const char *name, const struct tensor_slot *slot, struct error *error) {
     struct decoder *decoder = context;
-    if (decoder->config.classifier && slot->matrix == &decoder->head.weight && safetensors_find(decoder->checkpoint, name) == NULL) {
+    if (decoder->config.classifier && slot->matrix == &decoder->head.weight &&
+        safetensors_find(decoder->checkpoint, name) == NULL) {
         return true; /* the head may come with an adapter, or be made by training */
     }
     if (!safetensors_matrix(decoder->checkpoint, name, slot->rows, slot->cols, slot->matrix, error)) return false;
@@ -180,7 +192,8 @@ bool decoder_create(struct decoder *decoder, const struct model_config *config, 
 }
 
 bool decoder_set_labels(struct decoder *decoder, int64_t labels, uint64_t seed, struct error *error) {
-    const bool kept = decoder->config.classifier && decoder->config.labels == labels && decoder->head.weight.data != NULL;
+    const bool kept =
+        decoder->config.classifier && decoder->config.labels == labels && decoder->head.weight.data != NULL;
     if (kept) return true;
     const int64_t C = decoder->config.C;
     decoder->config.classifier = true;
@@ -190,13 +203,15 @@ bool decoder_set_labels(struct decoder *decoder, int64_t labels, uint64_t seed, 
     struct fill fill;
     rng_seed_stream(&fill.rng, seed, 0x73636f7265, 0);
     decoder->head = (struct projection){.weight = {DTYPE_F32, labels, C, values}};
-    const struct tensor_slot slot = {&decoder->head.weight, NULL, labels, C, false, (double)decoder->config.initializer_range, 0};
+    const struct tensor_slot slot = {
+        &decoder->head.weight, NULL, labels, C, false, (double)decoder->config.initializer_range, 0};
     return fill_tensor(&fill, "score.weight", &slot, error);
 }
 
 bool decoder_write(const struct decoder *decoder, const char *directory, enum dtype dtype, struct error *error) {
     char path[4096];
-    if (!path_join(path, sizeof path, directory, "model.safetensors")) return error_set(error, "%s: path too long", directory);
+    if (!path_join(path, sizeof path, directory, "model.safetensors"))
+        return error_set(error, "%s: path too long", directory);
     return parameters_write(&decoder->parameters, path, dtype, error);
 }
 

@@ -1,4 +1,5 @@
-/* Laying out a decoder's working memory: one planning pass counts the bytes, a second places the arrays in one block. */
+/* Laying out a decoder's working memory: one planning pass counts the bytes, a second places the arrays in one block.
+ */
 #include "model/decoder_run.h"
 #include "base/error.h"
 #include "base/threads.h"
@@ -15,8 +16,8 @@ struct carver {
 
 static void *carve(struct carver *carver, int64_t rows, int64_t cols, size_t size) {
     size_t bytes;
-    if (!size_multiply((size_t)rows, (size_t)cols, &bytes) || !size_multiply(bytes, size, &bytes) || carver->used + bytes < bytes ||
-        bytes > SIZE_MAX / 4) {
+    if (!size_multiply((size_t)rows, (size_t)cols, &bytes) || !size_multiply(bytes, size, &bytes) ||
+        carver->used + bytes < bytes || bytes > SIZE_MAX / 4) {
         carver->overflow = true;
         return NULL;
     }
@@ -25,10 +26,13 @@ static void *carve(struct carver *carver, int64_t rows, int64_t cols, size_t siz
     return piece;
 }
 
-static float *carve_floats(struct carver *carver, int64_t rows, int64_t cols) { return carve(carver, rows, cols, sizeof(float)); }
+static float *carve_floats(struct carver *carver, int64_t rows, int64_t cols) {
+    return carve(carver, rows, cols, sizeof(float));
+}
 
 /* Activations of one layer of Q rows behind the attention. */
-static void layout_layer(struct carver *carver, const struct decoder *decoder, struct layer_activations *layer, int64_t T, int64_t Q) {
+static void layout_layer(struct carver *carver, const struct decoder *decoder, struct layer_activations *layer,
+                         int64_t T, int64_t Q) {
     const struct model_config *c = &decoder->config;
     layer->x_in = carve_floats(carver, T, c->C);
     layer->attention_rms = carve_floats(carver, T, 1);
@@ -64,7 +68,8 @@ static void layout_lora(struct carver *carver, const struct decoder *decoder, st
     }
 }
 
-static void layout_training(struct carver *carver, const struct decoder *decoder, struct decoder_run *run, int64_t T, int64_t N) {
+static void layout_training(struct carver *carver, const struct decoder *decoder, struct decoder_run *run, int64_t T,
+                            int64_t N) {
     const struct model_config *c = &decoder->config;
     for (int64_t l = 0; l < c->L; l++) {
         struct layer_activations *layer = &run->layers[l];
@@ -91,7 +96,8 @@ static void layout_training(struct carver *carver, const struct decoder *decoder
 }
 
 /* Without a backward every layer works in the same arrays, and the residual stays where it is. */
-static void layout_inference(struct carver *carver, const struct decoder *decoder, struct decoder_run *run, int64_t T, int64_t N) {
+static void layout_inference(struct carver *carver, const struct decoder *decoder, struct decoder_run *run, int64_t T,
+                             int64_t N) {
     const struct model_config *c = &decoder->config;
     struct layer_activations shared = {0};
     layout_layer(carver, decoder, &shared, T, T);
@@ -114,7 +120,8 @@ static int64_t lowest_trained_layer(const struct decoder *decoder) {
         bool trained = layer->attention_norm.d_weight != NULL || layer->mlp_norm.d_weight != NULL;
         for (int kind = 0; kind < PROJECTIONS; kind++) {
             const struct projection *projection = &layer->projections[kind];
-            trained = trained || projection->d_weight != NULL || projection->d_bias != NULL || projection->lora.d_a != NULL;
+            trained =
+                trained || projection->d_weight != NULL || projection->d_bias != NULL || projection->lora.d_a != NULL;
         }
         if (trained) return l;
     }
@@ -148,7 +155,8 @@ static void layout_run(struct carver *carver, const struct decoder *decoder, str
 }
 
 /* Both passes walk the same path; in the counting pass the arrays of layers stand in a temporary table. */
-static bool layout(const struct decoder *decoder, struct decoder_run *run, char *base, size_t *bytes, struct error *error) {
+static bool layout(const struct decoder *decoder, struct decoder_run *run, char *base, size_t *bytes,
+                   struct error *error) {
     struct carver carver = {.base = base};
     layout_run(&carver, decoder, run);
     const size_t layers_bytes = (size_t)decoder->config.L * sizeof *run->layers;
@@ -159,16 +167,21 @@ static bool layout(const struct decoder *decoder, struct decoder_run *run, char 
         run->layers = counted;
     }
     for (int64_t l = 0; l < decoder->config.L; l++) run->layers[l] = (struct layer_activations){0};
-    if (run->train) layout_training(&carver, decoder, run, run->capacity_T, run->capacity_N);
-    else layout_inference(&carver, decoder, run, run->capacity_T, run->capacity_N);
+    if (run->train)
+        layout_training(&carver, decoder, run, run->capacity_T, run->capacity_N);
+    else
+        layout_inference(&carver, decoder, run, run->capacity_T, run->capacity_N);
     layout_lora(&carver, decoder, run, run->capacity_T);
     memory_free(counted);
     *bytes = carver.used;
-    if (carver.overflow) return error_set(error, "a batch of %lld tokens does not fit into the address space", (long long)run->capacity_T);
+    if (carver.overflow)
+        return error_set(error, "a batch of %lld tokens does not fit into the address space",
+                         (long long)run->capacity_T);
     return true;
 }
 
-bool decoder_run_size(const struct decoder *decoder, int64_t T, int64_t N, bool train, size_t *bytes, struct error *error) {
+bool decoder_run_size(const struct decoder *decoder, int64_t T, int64_t N, bool train, size_t *bytes,
+                      struct error *error) {
     if (T < 1 || N < 1 || T > INT32_MAX || N > T) {
         return error_set(error, "a batch of %lld tokens in %lld sequences is not possible", (long long)T, (long long)N);
     }
@@ -176,7 +189,8 @@ bool decoder_run_size(const struct decoder *decoder, int64_t T, int64_t N, bool 
     return layout(decoder, &run, NULL, bytes, error);
 }
 
-bool decoder_run_open(struct decoder_run **out, const struct decoder *decoder, int64_t T, int64_t N, bool train, struct error *error) {
+bool decoder_run_open(struct decoder_run **out, const struct decoder *decoder, int64_t T, int64_t N, bool train,
+                      struct error *error) {
     size_t bytes;
     if (!decoder_run_size(decoder, T, N, train, &bytes, error)) return false;
     struct decoder_run *run = memory_zero(1, sizeof *run);
@@ -212,12 +226,15 @@ void decoder_run_close(struct decoder_run *run) {
     memory_free(run);
 }
 
-bool batch_check(const struct decoder *decoder, const struct decoder_run *run, const struct batch *batch, struct error *error) {
+bool batch_check(const struct decoder *decoder, const struct decoder_run *run, const struct batch *batch,
+                 struct error *error) {
     const struct model_config *config = &decoder->config;
-    if (batch->N < 1 || batch->T < batch->N || batch->T > run->capacity_T || batch->N > run->capacity_N || batch->offsets[0] != 0 ||
-        batch->offsets[batch->N] != batch->T) {
-        return error_set(error, "a batch of %lld tokens in %lld sequences does not fit the %lld tokens and %lld sequences made room for",
-                         (long long)batch->T, (long long)batch->N, (long long)run->capacity_T, (long long)run->capacity_N);
+    if (batch->N < 1 || batch->T < batch->N || batch->T > run->capacity_T || batch->N > run->capacity_N ||
+        batch->offsets[0] != 0 || batch->offsets[batch->N] != batch->T) {
+        return error_set(
+            error,
+            "a batch of %lld tokens in %lld sequences does not fit the %lld tokens and %lld sequences made room for",
+            (long long)batch->T, (long long)batch->N, (long long)run->capacity_T, (long long)run->capacity_N);
     }
     for (int64_t n = 0; n < batch->N; n++) {
         const int64_t length = (int64_t)batch->offsets[n + 1] - batch->offsets[n];
@@ -230,14 +247,16 @@ bool batch_check(const struct decoder *decoder, const struct decoder_run *run, c
     }
     for (int64_t t = 0; t < batch->T; t++) {
         if (batch->tokens[t] < 0 || batch->tokens[t] >= config->V) {
-            error_set(error, "token id %d is outside the model's vocabulary of %lld", batch->tokens[t], (long long)config->V);
+            error_set(error, "token id %d is outside the model's vocabulary of %lld", batch->tokens[t],
+                      (long long)config->V);
             return error_hint(error, "the tokenizer.json does not belong to this model");
         }
     }
     return true;
 }
 
-struct dropout run_dropout(const struct decoder *decoder, const struct decoder_run *run, int64_t layer, enum projection_kind kind) {
+struct dropout run_dropout(const struct decoder *decoder, const struct decoder_run *run, int64_t layer,
+                           enum projection_kind kind) {
     if (!run->train || run->dropout_seed == 0) return (struct dropout){0};
     const uint64_t place = (uint64_t)(layer * PROJECTIONS + (int64_t)kind + 1);
     return (struct dropout){decoder->lora_dropout, run->dropout_seed ^ (place * 0xd1342543de82ef95u)};

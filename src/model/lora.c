@@ -19,7 +19,8 @@ struct factor {
 
 typedef bool factor_visitor(void *context, const struct factor *factor, struct error *error);
 
-static bool each_factor(struct decoder *decoder, const bool *targets, int64_t R, factor_visitor *visit, void *context, struct error *error) {
+static bool each_factor(struct decoder *decoder, const bool *targets, int64_t R, factor_visitor *visit, void *context,
+                        struct error *error) {
     for (int64_t l = 0; l < decoder->config.L; l++) {
         for (int kind = 0; kind < PROJECTIONS; kind++) {
             if (!targets[kind]) continue;
@@ -64,7 +65,8 @@ static bool adopt_factor(void *context, const struct factor *factor, struct erro
 /* The head joins the parameters under its PEFT key, with the values it has. */
 static bool declare_head(struct decoder *decoder, struct error *error) {
     size_t index;
-    return parameters_declare(&decoder->parameters, ADAPTER_HEAD, decoder->config.labels, decoder->config.C, false, &index, error);
+    return parameters_declare(&decoder->parameters, ADAPTER_HEAD, decoder->config.labels, decoder->config.C, false,
+                              &index, error);
 }
 
 static void adopt_head(struct decoder *decoder) {
@@ -95,11 +97,13 @@ static bool start_factor(void *context, const struct factor *factor, struct erro
     if (factor->is_b) return true;
     const double bound = 1.0 / sqrt((double)factor->cols);
     float *a = factor->projection->lora.a;
-    for (int64_t i = 0; i < factor->rows * factor->cols; i++) a[i] = (float)((2.0 * rng_uniform(&kaiming->rng) - 1.0) * bound);
+    for (int64_t i = 0; i < factor->rows * factor->cols; i++)
+        a[i] = (float)((2.0 * rng_uniform(&kaiming->rng) - 1.0) * bound);
     return true;
 }
 
-bool decoder_add_lora(struct decoder *decoder, const struct lora_settings *settings, int64_t labels, uint64_t seed, struct error *error) {
+bool decoder_add_lora(struct decoder *decoder, const struct lora_settings *settings, int64_t labels, uint64_t seed,
+                      struct error *error) {
     struct kaiming kaiming;
     rng_seed_stream(&kaiming.rng, seed, 0x6c6f7261, 0);
     decoder->lora_dropout = settings->dropout;
@@ -141,7 +145,8 @@ static bool read_head(struct decoder *decoder, const struct safetensors *file, s
     for (size_t i = 0; i < sizeof names / sizeof names[0] && head == NULL; i++) head = safetensors_find(file, names[i]);
     if (head == NULL) return true;
     if (head->dims != 2 || head->shape[0] < 1 || head->shape[0] > 1 << 20) {
-        return error_set(error, "%s: tensor %s is no score head [labels, %lld]", head->file, head->name, (long long)decoder->config.C);
+        return error_set(error, "%s: tensor %s is no score head [labels, %lld]", head->file, head->name,
+                         (long long)decoder->config.C);
     }
     const int64_t labels = head->shape[0], C = decoder->config.C;
     struct matrix stored;
@@ -158,7 +163,8 @@ static bool read_head(struct decoder *decoder, const struct safetensors *file, s
 /* A tensor of the adapter that no target claims would be dropped in silence: it is refused instead. */
 static bool check_all_read(const struct safetensors *file, size_t read, const char *directory, struct error *error) {
     if (safetensors_count(file) == read) return true;
-    error_set(error, "%s/adapter_model.safetensors holds %zu tensors, adapter_config.json accounts for %zu", directory, safetensors_count(file), read);
+    error_set(error, "%s/adapter_model.safetensors holds %zu tensors, adapter_config.json accounts for %zu", directory,
+              safetensors_count(file), read);
     return error_hint(error, "only LoRA on q, k, v, o, gate, up, down and a score head are supported");
 }
 
@@ -169,8 +175,8 @@ static bool count_factor(void *context, const struct factor *factor, struct erro
     return true;
 }
 
-static bool read_adapter(struct decoder *decoder, const struct adapter_config *config, const struct safetensors *file, const char *directory,
-                         bool train, struct error *error) {
+static bool read_adapter(struct decoder *decoder, const struct adapter_config *config, const struct safetensors *file,
+                         const char *directory, bool train, struct error *error) {
     const struct matrix old_head = decoder->head.weight;
     set_rank(decoder, config->targets, config->rank, config->alpha, config->rank_stable);
     decoder->lora_dropout = config->dropout;
@@ -194,7 +200,8 @@ bool decoder_open_adapter(struct decoder *decoder, const char *directory, bool t
     struct adapter_config config;
     if (!adapter_config_load(&config, directory, error)) return false;
     char path[4096];
-    if (!path_join(path, sizeof path, directory, "adapter_model.safetensors")) return error_set(error, "%s: path too long", directory);
+    if (!path_join(path, sizeof path, directory, "adapter_model.safetensors"))
+        return error_set(error, "%s: path too long", directory);
     struct safetensors *file;
     if (!safetensors_open(&file, path, error)) return false;
     const bool read = read_adapter(decoder, &config, file, directory, train, error);
@@ -202,15 +209,19 @@ bool decoder_open_adapter(struct decoder *decoder, const char *directory, bool t
     return read;
 }
 
-bool decoder_write_adapter(const struct decoder *decoder, const char *directory, const struct lora_settings *settings, const char *base,
-                           struct error *error) {
-    struct adapter_config config = {.rank = settings->rank, .alpha = settings->alpha, .dropout = settings->dropout,
-                                    .rank_stable = settings->rank_stable, .saves_score = decoder->config.classifier};
+bool decoder_write_adapter(const struct decoder *decoder, const char *directory, const struct lora_settings *settings,
+                           const char *base, struct error *error) {
+    struct adapter_config config = {.rank = settings->rank,
+                                    .alpha = settings->alpha,
+                                    .dropout = settings->dropout,
+                                    .rank_stable = settings->rank_stable,
+                                    .saves_score = decoder->config.classifier};
     memcpy(config.targets, settings->targets, sizeof config.targets);
     if (strlen(base) >= sizeof config.base) return error_set(error, "%s: the path of the base model is too long", base);
     strcpy(config.base, base);
     char path[4096];
-    if (!path_join(path, sizeof path, directory, "adapter_model.safetensors")) return error_set(error, "%s: path too long", directory);
+    if (!path_join(path, sizeof path, directory, "adapter_model.safetensors"))
+        return error_set(error, "%s: path too long", directory);
     if (!parameters_write(&decoder->parameters, path, DTYPE_F32, error)) return false;
     return adapter_config_write(&config, directory, decoder->config.labels, error);
 }

@@ -12,8 +12,11 @@ const char *projection_name(enum projection_kind kind) {
     return names[kind];
 }
 
-const char *projection_short_name(enum projection_kind kind) { return strchr(projection_name(kind), '.') + 1; }
+const char *projection_short_name(enum projection_kind kind) {
+    return strchr(projection_name(kind), '.') + 1;
+}
 
 void adapter_tensor_name(char *out, size_t capacity, int64_t layer, enum projection_kind kind, char factor) {
-    snprintf(out, capacity, "base_model.model.model.layers.%lld.%s.lora_%c.weight", (long long)layer, projection_name(kind), factor);
+    snprintf(out, capacity, "base_model.model.model.layers.%lld.%s.lora_%c.weight", (long long)layer,
+             projection_name(kind), factor);
 }

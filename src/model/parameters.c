@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-bool parameters_declare(struct parameters *set, const char *name, int64_t rows, int64_t cols, bool vector, size_t *index, struct error *error) {
+bool parameters_declare(struct parameters *set, const char *name, int64_t rows, int64_t cols, bool vector,
+                        size_t *index, struct error *error) {
     if (strlen(name) >= sizeof set->items->name) return error_set(error, "tensor name %s is too long", name);
     if (!memory_grow(&set->items, &set->capacity, set->count + 1, sizeof *set->items, error)) return false;
     struct parameter *item = &set->items[set->count];
@@ -25,9 +26,13 @@ bool parameters_allocate(struct parameters *set, struct error *error) {
            memory_error(error, (size_t)set->total * 2 * sizeof *set->values, "the trained tensors and their gradients");
 }
 
-float *parameter_value(const struct parameters *set, size_t index) { return set->values + set->items[index].first; }
+float *parameter_value(const struct parameters *set, size_t index) {
+    return set->values + set->items[index].first;
+}
 
-float *parameter_gradient(const struct parameters *set, size_t index) { return set->gradients + set->items[index].first; }
+float *parameter_gradient(const struct parameters *set, size_t index) {
+    return set->gradients + set->items[index].first;
+}
 
 const struct parameter *parameters_find(const struct parameters *set, const char *name) {
     for (size_t i = 0; i < set->count; i++) {
@@ -41,7 +46,8 @@ bool parameters_write(const struct parameters *set, const char *path, enum dtype
     if (tensors == NULL) return memory_error(error, set->count * sizeof *tensors, path);
     for (size_t i = 0; i < set->count; i++) {
         const struct parameter *item = &set->items[i];
-        tensors[i] = (struct tensor_to_write){.name = item->name, .dtype = dtype, .dims = item->vector ? 1 : 2, .data = parameter_value(set, i)};
+        tensors[i] = (struct tensor_to_write){
+            .name = item->name, .dtype = dtype, .dims = item->vector ? 1 : 2, .data = parameter_value(set, i)};
         tensors[i].shape[0] = item->vector ? item->cols : item->rows;
         tensors[i].shape[1] = item->vector ? 0 : item->cols;
     }

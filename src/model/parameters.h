@@ -12,8 +12,8 @@ struct error;
 struct parameter {
     char name[192]; /* the checkpoint's key: model.layers.0.mlp.up_proj.weight, base_model.model.….lora_A.weight */
     int64_t rows, cols;
-    bool vector;    /* stored with shape [cols] */
-    int64_t first;  /* offset into values and gradients */
+    bool vector;   /* stored with shape [cols] */
+    int64_t first; /* offset into values and gradients */
 };
 
 struct parameters {
@@ -25,7 +25,8 @@ struct parameters {
 };
 
 /* Declares a tensor; its index. Returns false when memory is short. All are declared before parameters_allocate. */
-bool parameters_declare(struct parameters *set, const char *name, int64_t rows, int64_t cols, bool vector, size_t *index, struct error *error);
+bool parameters_declare(struct parameters *set, const char *name, int64_t rows, int64_t cols, bool vector,
+                        size_t *index, struct error *error);
 bool parameters_allocate(struct parameters *set, struct error *error); /* zeroed */
 float *parameter_value(const struct parameters *set, size_t index);
 float *parameter_gradient(const struct parameters *set, size_t index);

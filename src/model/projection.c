@@ -2,7 +2,8 @@
 #include "model/projection.h"
 #include "tensor/gemm.h"
 
-/* A uniform number in [0, 1) that depends on seed and index alone (the finaliser of splitmix64), so that threads need no order. */
+/* A uniform number in [0, 1) that depends on seed and index alone (the finaliser of splitmix64), so that threads need
+ * no order. */
 static float uniform_at(uint64_t seed, uint64_t index) {
     uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -26,8 +27,8 @@ static void dropout_backward(float *d_x, const float *d_dropped, int64_t count, 
     }
 }
 
-void projection_forward(const struct projection *projection, float *y, const float *x, float *xa, int64_t T, bool accumulate,
-                        struct dropout dropout, const struct projection_scratch *scratch) {
+void projection_forward(const struct projection *projection, float *y, const float *x, float *xa, int64_t T,
+                        bool accumulate, struct dropout dropout, const struct projection_scratch *scratch) {
     const struct lora *lora = &projection->lora;
     const int64_t outputs = projection->weight.rows, inputs = projection->weight.cols;
     linear_forward(y, x, &projection->weight, &projection->bias, T, accumulate, scratch->panel);
@@ -41,8 +42,9 @@ void projection_forward(const struct projection *projection, float *y, const flo
     gemm(false, true, T, outputs, lora->R, lora->scale, xa, lora->R, lora->b, lora->R, 1, y, outputs);
 }
 
-static void lora_backward(const struct projection *projection, float *d_x, const float *d_y, const float *x, const float *xa, int64_t T,
-                          struct dropout dropout, const struct projection_scratch *scratch) {
+static void lora_backward(const struct projection *projection, float *d_x, const float *d_y, const float *x,
+                          const float *xa, int64_t T, struct dropout dropout,
+                          const struct projection_scratch *scratch) {
     const struct lora *lora = &projection->lora;
     const int64_t outputs = projection->weight.rows, inputs = projection->weight.cols, R = lora->R;
     gemm(false, false, T, R, outputs, lora->scale, d_y, outputs, lora->b, R, 0, scratch->d_xa, R);
@@ -61,8 +63,9 @@ static void lora_backward(const struct projection *projection, float *d_x, const
     dropout_backward(d_x, scratch->dropped, T * inputs, dropout);
 }
 
-void projection_backward(const struct projection *projection, float *d_x, const float *d_y, const float *x, const float *xa, int64_t T,
-                         bool accumulate, struct dropout dropout, const struct projection_scratch *scratch) {
+void projection_backward(const struct projection *projection, float *d_x, const float *d_y, const float *x,
+                         const float *xa, int64_t T, bool accumulate, struct dropout dropout,
+                         const struct projection_scratch *scratch) {
     const int64_t outputs = projection->weight.rows, inputs = projection->weight.cols;
     if (projection->d_weight != NULL) linear_backward_weight(projection->d_weight, d_y, x, T, outputs, inputs);
     if (projection->d_bias != NULL) linear_backward_bias(projection->d_bias, d_y, T, outputs);

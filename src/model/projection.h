@@ -13,19 +13,22 @@ struct projection_scratch {
     float *d_xa;    /* [T, R] */
 };
 
-/* Dropout on the input of A: an element is zeroed with probability `rate`, the rest divided by 1 - rate. The mask is a function of
- * seed and position, so that the backward draws the same. rate 0: no dropout. */
+/* Dropout on the input of A: an element is zeroed with probability `rate`, the rest divided by 1 - rate. The mask is a
+ * function of seed and position, so that the backward draws the same. rate 0: no dropout. */
 struct dropout {
     double rate;
     uint64_t seed;
 };
 
-/* y [T, outputs] = (accumulate ? y : 0) + projection of x [T, inputs]. xa [T, R] keeps A x for the backward (scratch otherwise); unused without LoRA. */
-void projection_forward(const struct projection *projection, float *y, const float *x, float *xa, int64_t T, bool accumulate,
-                        struct dropout dropout, const struct projection_scratch *scratch);
+/* y [T, outputs] = (accumulate ? y : 0) + projection of x [T, inputs]. xa [T, R] keeps A x for the backward (scratch
+ * otherwise); unused without LoRA. */
+void projection_forward(const struct projection *projection, float *y, const float *x, float *xa, int64_t T,
+                        bool accumulate, struct dropout dropout, const struct projection_scratch *scratch);
 
-/* Adds the gradients of whatever is trained in the projection, and, unless d_x is NULL, sets (accumulate: adds to) d_x [T, inputs]. */
-void projection_backward(const struct projection *projection, float *d_x, const float *d_y, const float *x, const float *xa, int64_t T,
-                         bool accumulate, struct dropout dropout, const struct projection_scratch *scratch);
+/* Adds the gradients of whatever is trained in the projection, and, unless d_x is NULL, sets (accumulate: adds to) d_x
+ * [T, inputs]. */
+void projection_backward(const struct projection *projection, float *d_x, const float *d_y, const float *x,
+                         const float *xa, int64_t T, bool accumulate, struct dropout dropout,
+                         const struct projection_scratch *scratch);
 
 #endif

@@ -10,7 +10,8 @@
 
 enum { FORMAT = 1 };
 
-static bool copy_string(const json_node *root, const char *name, bool required, char *out, size_t capacity, struct error *error) {
+static bool copy_string(const json_node *root, const char *name, bool required, char *out, size_t capacity,
+                        struct error *error) {
     const char *value = "";
     if (!json_get_string(root, name, required, &value, error)) return false;
     if (strlen(value) >= capacity) return error_set(error, "\"%s\" is too long", name);
@@ -21,7 +22,8 @@ static bool copy_string(const json_node *root, const char *name, bool required, 
 static bool read_labels(struct labels *labels, const json_node *root, struct error *error) {
     const json_node *list = json_member(root, "drgs");
     const size_t count = json_count(list);
-    if (!json_is_array(list) || count == 0 || count > 999) return error_set(error, "\"drgs\" is not a list of 1 to 999 DRG codes");
+    if (!json_is_array(list) || count == 0 || count > 999)
+        return error_set(error, "\"drgs\" is not a list of 1 to 999 DRG codes");
     labels->codes = memory_alloc(count, sizeof *labels->codes);
     if (labels->codes == NULL) return memory_error(error, count * sizeof *labels->codes, "the labels");
     const struct catalog *catalog = catalog_get(labels->grouper);
@@ -30,7 +32,8 @@ static bool read_labels(struct labels *labels, const json_node *root, struct err
         if (!json_integer(code, &value) || value < 1 || value > 999 || catalog_find(catalog, (int)value) == NULL) {
             return error_set(error, "\"drgs\" holds something that is no DRG of %s", grouper_name(labels->grouper));
         }
-        if (labels->count > 0 && value <= labels->codes[labels->count - 1]) return error_set(error, "\"drgs\" is not in rising order");
+        if (labels->count > 0 && value <= labels->codes[labels->count - 1])
+            return error_set(error, "\"drgs\" is not in rising order");
         labels->codes[labels->count++] = (int)value;
     }
     return true;
@@ -56,10 +59,12 @@ bool run_card_load(struct run_card *card, const char *directory, struct error *e
     char path[4096];
     struct json *document;
     *card = (struct run_card){0};
-    if (!path_join(path, sizeof path, directory, "casemix.json")) return error_set(error, "%s: path too long", directory);
+    if (!path_join(path, sizeof path, directory, "casemix.json"))
+        return error_set(error, "%s: path too long", directory);
     if (!path_exists(path)) {
         error_set(error, "%s: no casemix.json, so this is no run of casemix", directory);
-        return error_hint(error, "--model takes a directory that `casemix train` wrote, such as models/tiny-classifier");
+        return error_hint(error,
+                          "--model takes a directory that `casemix train` wrote, such as models/tiny-classifier");
     }
     if (!json_load(&document, path, (size_t)16 << 20, error)) return false;
     const bool read = read_card(card, json_root(document), error);
@@ -84,10 +89,12 @@ bool run_card_write(const struct run_card *card, const char *directory, struct e
     if (card->base_hash[0] != '\0') add_member(&text, "base_hash", card->base_hash);
     add_member(&text, "recipe", card->recipe);
     text_add(&text, ",\n  \"drgs\": [");
-    for (size_t i = 0; i < card->labels.count; i++) text_printf(&text, "%s%d", i == 0 ? "" : ", ", card->labels.codes[i]);
+    for (size_t i = 0; i < card->labels.count; i++)
+        text_printf(&text, "%s%d", i == 0 ? "" : ", ", card->labels.codes[i]);
     text_add(&text, "]\n}\n");
     char path[4096];
-    bool done = text_ok(&text, error) && (path_join(path, sizeof path, directory, "casemix.json") || error_set(error, "%s: path too long", directory));
+    bool done = text_ok(&text, error) && (path_join(path, sizeof path, directory, "casemix.json") ||
+                                          error_set(error, "%s: path too long", directory));
     done = done && file_write(path, text.data, text.length, error);
     text_free(&text);
     return done;

@@ -1,5 +1,5 @@
-/* Reading safetensors: one mapped file, or the shards that an index names, as one table sorted by name. Every number of the header is checked
- * against the file before any of it is used. */
+/* Reading safetensors: one mapped file, or the shards that an index names, as one table sorted by name. Every number of
+ * the header is checked against the file before any of it is used. */
 #include "model/safetensors.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -23,8 +23,9 @@ static const struct {
     const char *name;
     enum stored_type type;
     uint64_t size;
-} stored_types[] = {{"F64", STORED_F64, 8}, {"F32", STORED_F32, 4}, {"F16", STORED_F16, 2}, {"BF16", STORED_BF16, 2}, {"I64", STORED_I64, 8},
-                    {"I32", STORED_I32, 4}, {"I16", STORED_I16, 2}, {"I8", STORED_I8, 1},   {"U8", STORED_U8, 1},     {"BOOL", STORED_BOOL, 1}};
+} stored_types[] = {{"F64", STORED_F64, 8}, {"F32", STORED_F32, 4},  {"F16", STORED_F16, 2}, {"BF16", STORED_BF16, 2},
+                    {"I64", STORED_I64, 8}, {"I32", STORED_I32, 4},  {"I16", STORED_I16, 2}, {"I8", STORED_I8, 1},
+                    {"U8", STORED_U8, 1},   {"BOOL", STORED_BOOL, 1}};
 
 /* Fills type, shape and element count; *bytes is what the shape asks for. */
 static bool read_shape(struct stored_tensor *tensor, const json_node *entry, uint64_t *bytes, struct error *error) {
@@ -42,8 +43,10 @@ static bool read_shape(struct stored_tensor *tensor, const json_node *entry, uin
     for (const json_node *side = json_first(shape); side != NULL; side = json_next(side)) {
         int64_t length;
         if (tensor->dims == SAFETENSORS_DIMS) return error_set(error, "more than %d dimensions", SAFETENSORS_DIMS);
-        if (!json_integer(side, &length) || length < 0) return error_set(error, "\"shape\" holds something that is no size");
-        if (__builtin_mul_overflow(elements, (uint64_t)length, &elements)) return error_set(error, "its shape has too many elements");
+        if (!json_integer(side, &length) || length < 0)
+            return error_set(error, "\"shape\" holds something that is no size");
+        if (__builtin_mul_overflow(elements, (uint64_t)length, &elements))
+            return error_set(error, "its shape has too many elements");
         tensor->shape[tensor->dims++] = length;
     }
     if (elements > INT64_MAX / 8) return error_set(error, "its shape has too many elements");
@@ -52,7 +55,8 @@ static bool read_shape(struct stored_tensor *tensor, const json_node *entry, uin
     return true;
 }
 
-static bool read_offsets(const json_node *entry, uint64_t bytes, uint64_t available, uint64_t *begin, struct error *error) {
+static bool read_offsets(const json_node *entry, uint64_t bytes, uint64_t available, uint64_t *begin,
+                         struct error *error) {
     const json_node *pair = json_member(entry, "data_offsets");
     int64_t first, end;
     if (!json_is_array(pair) || json_count(pair) != 2 || !json_integer(json_first(pair), &first) ||
@@ -60,19 +64,20 @@ static bool read_offsets(const json_node *entry, uint64_t bytes, uint64_t availa
         return error_set(error, "\"data_offsets\" is not a pair of integers");
     }
     if (first < 0 || end < first || (uint64_t)end > available) {
-        error_set(error, "its data at [%lld, %lld) reach outside the file's %llu bytes of data", (long long)first, (long long)end,
-                  (unsigned long long)available);
+        error_set(error, "its data at [%lld, %lld) reach outside the file's %llu bytes of data", (long long)first,
+                  (long long)end, (unsigned long long)available);
         return error_hint(error, "the file is damaged or cut short: download it again");
     }
     if ((uint64_t)(end - first) != bytes) {
-        return error_set(error, "its shape asks for %llu bytes, data_offsets give %lld", (unsigned long long)bytes, (long long)(end - first));
+        return error_set(error, "its shape asks for %llu bytes, data_offsets give %lld", (unsigned long long)bytes,
+                         (long long)(end - first));
     }
     *begin = (uint64_t)first;
     return true;
 }
 
-static bool add_tensor(struct safetensors *set, const char *file, const json_node *entry, const uint8_t *data, uint64_t available,
-                       struct error *error) {
+static bool add_tensor(struct safetensors *set, const char *file, const json_node *entry, const uint8_t *data,
+                       uint64_t available, struct error *error) {
     struct stored_tensor tensor = {.file = file};
     uint64_t bytes = 0, begin = 0;
     if (strlen(json_name(entry)) > NAME_LIMIT) return error_set(error, "a tensor name is over %d bytes", NAME_LIMIT);
@@ -81,8 +86,9 @@ static bool add_tensor(struct safetensors *set, const char *file, const json_nod
     }
     tensor.data = data + begin;
     const uint64_t size = tensor.elements > 0 ? bytes / (uint64_t)tensor.elements : 1;
-    if ((uintptr_t)tensor.data % size != 0) return error_set(error, "tensor %s: its data are not aligned to %llu bytes", json_name(entry),
-                                                             (unsigned long long)size);
+    if ((uintptr_t)tensor.data % size != 0)
+        return error_set(error, "tensor %s: its data are not aligned to %llu bytes", json_name(entry),
+                         (unsigned long long)size);
     tensor.name = arena_string(&set->arena, json_name(entry), strlen(json_name(entry)));
     if (tensor.name == NULL) return memory_error(error, NAME_LIMIT, "names of tensors");
     if (!memory_grow(&set->tensors, &set->capacity, set->count + 1, sizeof *set->tensors, error)) return false;
@@ -105,19 +111,22 @@ static uint64_t tensor_bytes(const struct stored_tensor *tensor) {
 }
 
 /* The format wants the data covered once and whole: bytes that belong to no tensor or to two are refused. */
-static bool check_cover(struct safetensors *set, size_t first, const uint8_t *data, uint64_t available, struct error *error) {
+static bool check_cover(struct safetensors *set, size_t first, const uint8_t *data, uint64_t available,
+                        struct error *error) {
     if (set->count > first) qsort(set->tensors + first, set->count - first, sizeof *set->tensors, compare_places);
     const uint8_t *expected = data;
     for (size_t i = first; i < set->count; i++) {
         const struct stored_tensor *tensor = &set->tensors[i];
         if (tensor->data != expected) {
-            return error_set(error, "tensor %s begins at byte %lld of the data, expected %lld: tensors overlap or leave a hole", tensor->name,
-                             (long long)((const uint8_t *)tensor->data - data), (long long)(expected - data));
+            return error_set(
+                error, "tensor %s begins at byte %lld of the data, expected %lld: tensors overlap or leave a hole",
+                tensor->name, (long long)((const uint8_t *)tensor->data - data), (long long)(expected - data));
         }
         expected += tensor_bytes(tensor);
     }
     if (expected == data + available) return true;
-    return error_set(error, "%llu bytes behind the last tensor belong to none", (unsigned long long)(data + available - expected));
+    return error_set(error, "%llu bytes behind the last tensor belong to none",
+                     (unsigned long long)(data + available - expected));
 }
 
 static bool check_metadata(const json_node *metadata, struct error *error) {
@@ -154,7 +163,8 @@ static bool read_header(struct safetensors *set, const char *file, const struct 
 
 static bool add_file(struct safetensors *set, const char *path, struct error *error) {
     if (!memory_grow(&set->maps, &set->file_capacity, set->files + 1, sizeof *set->maps, error)) return false;
-    const char *base = strrchr(path, '/'), *name = arena_string(&set->arena, base == NULL ? path : base + 1, strlen(base == NULL ? path : base + 1));
+    const char *base = strrchr(path, '/'), *name = arena_string(&set->arena, base == NULL ? path : base + 1,
+                                                                strlen(base == NULL ? path : base + 1));
     if (name == NULL) return memory_error(error, strlen(path), "the name of a file");
     struct file_map *map = &set->maps[set->files];
     if (!file_map_open(map, path, error)) return false;
@@ -191,7 +201,8 @@ static bool sort_by_name(struct safetensors *set, struct error *error) {
     if (set->count > 0) qsort(set->tensors, set->count, sizeof *set->tensors, compare_names);
     for (size_t i = 1; i < set->count; i++) {
         if (strcmp(set->tensors[i - 1].name, set->tensors[i].name) != 0) continue;
-        return error_set(error, "tensor %s stands in %s and in %s", set->tensors[i].name, set->tensors[i - 1].file, set->tensors[i].file);
+        return error_set(error, "tensor %s stands in %s and in %s", set->tensors[i].name, set->tensors[i - 1].file,
+                         set->tensors[i].file);
     }
     return true;
 }
@@ -200,8 +211,8 @@ static bool add_index(struct safetensors *set, const char *directory, const char
     struct json *index;
     if (!json_load(&index, path, HEADER_LIMIT, error)) return false;
     const json_node *map = json_member(json_root(index), "weight_map");
-    bool read = (json_is_object(map) || error_set(error, "no object \"weight_map\"")) && add_shards(set, directory, map, error) &&
-                sort_by_name(set, error);
+    bool read = (json_is_object(map) || error_set(error, "no object \"weight_map\"")) &&
+                add_shards(set, directory, map, error) && sort_by_name(set, error);
     for (const json_node *entry = json_first(map); read && entry != NULL; entry = json_next(entry)) {
         const struct stored_tensor *tensor = safetensors_find(set, json_name(entry));
         if (tensor != NULL && strcmp(tensor->file, json_string(entry)) == 0) continue;
@@ -216,7 +227,8 @@ static bool open_path(struct safetensors *set, const char *path, struct error *e
     if (!path_is_directory(path)) return add_file(set, path, error) && sort_by_name(set, error);
     if (!path_join(file, sizeof file, path, "model.safetensors")) return error_set(error, "%s: path too long", path);
     if (path_exists(file)) return add_file(set, file, error) && sort_by_name(set, error);
-    if (!path_join(file, sizeof file, path, "model.safetensors.index.json")) return error_set(error, "%s: path too long", path);
+    if (!path_join(file, sizeof file, path, "model.safetensors.index.json"))
+        return error_set(error, "%s: path too long", path);
     if (path_exists(file)) return add_index(set, path, file, error);
     error_set(error, "%s: neither model.safetensors nor model.safetensors.index.json", path);
     return error_hint(error, "download the model's safetensors files into that directory");
@@ -243,9 +255,13 @@ void safetensors_close(struct safetensors *set) {
     memory_free(set);
 }
 
-size_t safetensors_count(const struct safetensors *set) { return set->count; }
+size_t safetensors_count(const struct safetensors *set) {
+    return set->count;
+}
 
-const struct stored_tensor *safetensors_at(const struct safetensors *set, size_t index) { return &set->tensors[index]; }
+const struct stored_tensor *safetensors_at(const struct safetensors *set, size_t index) {
+    return &set->tensors[index];
+}
 
 const struct stored_tensor *safetensors_find(const struct safetensors *set, const char *name) {
     const struct stored_tensor key = {.name = name};
@@ -260,7 +276,8 @@ static void format_shape(char *out, size_t capacity, const int64_t *shape, int d
     if (used < capacity) snprintf(out + used, capacity - used, "]");
 }
 
-bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t rows, int64_t cols, struct matrix *matrix, struct error *error) {
+bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t rows, int64_t cols,
+                        struct matrix *matrix, struct error *error) {
     const struct stored_tensor *tensor = safetensors_find(set, name);
     if (tensor == NULL) {
         error_set(error, "%s: tensor %s is missing", set->count > 0 ? set->tensors[0].file : "model.safetensors", name);
@@ -268,7 +285,8 @@ bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t
     }
     const int64_t wanted[2] = {rows, cols};
     const bool vector = rows == 1 && tensor->dims == 1;
-    if (!(vector && tensor->shape[0] == cols) && !(tensor->dims == 2 && tensor->shape[0] == rows && tensor->shape[1] == cols)) {
+    if (!(vector && tensor->shape[0] == cols) &&
+        !(tensor->dims == 2 && tensor->shape[0] == rows && tensor->shape[1] == cols)) {
         char found[96], expected[96];
         format_shape(found, sizeof found, tensor->shape, tensor->dims);
         format_shape(expected, sizeof expected, rows == 1 ? wanted + 1 : wanted, rows == 1 ? 1 : 2);
@@ -277,7 +295,9 @@ bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t
     if (tensor->type != STORED_F32 && tensor->type != STORED_F16 && tensor->type != STORED_BF16) {
         return error_set(error, "%s: tensor %s is not stored as F32, F16 or BF16", tensor->file, name);
     }
-    const enum dtype dtype = tensor->type == STORED_F32 ? DTYPE_F32 : tensor->type == STORED_F16 ? DTYPE_F16 : DTYPE_BF16;
+    const enum dtype dtype = tensor->type == STORED_F32   ? DTYPE_F32
+                             : tensor->type == STORED_F16 ? DTYPE_F16
+                                                          : DTYPE_BF16;
     *matrix = (struct matrix){dtype, rows, cols, tensor->data};
     const int64_t bad = matrix_find_nonfinite(matrix);
     if (bad < 0) return true;

@@ -3,14 +3,17 @@
 #include "tensor/kernels.h"
 #include <string.h>
 
-static inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+static inline float sigmoid(float x) {
+    return 1.0f / (1.0f + exponential(-x));
+}
 
 void swiglu_forward(float *act, const float *gate, const float *up, int64_t T, int64_t F) {
 #pragma omp parallel for simd schedule(static) if (parallel : T * F > 1 << 13)
     for (int64_t i = 0; i < T * F; i++) act[i] = gate[i] * sigmoid(gate[i]) * up[i];
 }
 
-void swiglu_backward(float *d_gate, float *d_up, const float *d_act, const float *gate, const float *up, int64_t T, int64_t F) {
+void swiglu_backward(float *d_gate, float *d_up, const float *d_act, const float *gate, const float *up, int64_t T,
+                     int64_t F) {
 #pragma omp parallel for simd schedule(static) if (parallel : T * F > 1 << 13)
     for (int64_t i = 0; i < T * F; i++) {
         const float g = gate[i], s = sigmoid(g), d = d_act[i];
@@ -30,7 +33,8 @@ void embedding_forward(float *out, const struct matrix *table, const int32_t *to
 }
 
 void embedding_backward(float *d_table, const float *d_out, const int32_t *tokens, int64_t T, int64_t C) {
-    /* A token may come many times: each thread owns a range of columns of all rows, so sums keep the order of the tokens. */
+    /* A token may come many times: each thread owns a range of columns of all rows, so sums keep the order of the
+     * tokens. */
     enum { PIECE = 32 };
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < C; first += PIECE) {

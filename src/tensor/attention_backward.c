@@ -1,5 +1,5 @@
-/* Attention backward (Dao 2023, algorithm 4): scores are computed again tile by tile. One task owns a key/value head of a sequence, so that the sums
- * over queries and over the query heads of the group run in a fixed order. */
+/* Attention backward (Dao 2023, algorithm 4): scores are computed again tile by tile. One task owns a key/value head of
+ * a sequence, so that the sums over queries and over the query heads of the group run in a fixed order. */
 #include "tensor/attention_tiles.h"
 #include "tensor/exponential.h"
 
@@ -26,15 +26,19 @@ struct head_arrays {
 
 /* weights and d_scores [rows, KEYS] of the query block that begins at i against the keys from k0 on:
  * w = exp(scale s - log_sum), ds = w (dout . v - delta) scale. */
-static void tile_gradients(const struct head_view *view, const struct head_arrays *head, const struct key_tile *keys, struct query_tile *tile,
-                           int64_t i, int64_t rows, int64_t k0, int64_t present, float scale) {
+static void tile_gradients(const struct head_view *view, const struct head_arrays *head, const struct key_tile *keys,
+                           struct query_tile *tile, int64_t i, int64_t rows, int64_t k0, int64_t present, float scale) {
     memset(tile->weights, 0, sizeof tile->weights);
     memset(tile->d_scores, 0, sizeof tile->d_scores);
-    tile_product(tile->weights, KEYS, (struct operand){tile->q, view->padded, 1}, keys->k_transposed, KEYS, rows, view->D, KEYS);
-    tile_product(tile->d_scores, KEYS, (struct operand){tile->d_out, view->padded, 1}, keys->v_transposed, KEYS, rows, view->D, KEYS);
+    tile_product(tile->weights, KEYS, (struct operand){tile->q, view->padded, 1}, keys->k_transposed, KEYS, rows,
+                 view->D, KEYS);
+    tile_product(tile->d_scores, KEYS, (struct operand){tile->d_out, view->padded, 1}, keys->v_transposed, KEYS, rows,
+                 view->D, KEYS);
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t visible = query_position(view, i + r) + 1 - k0, seen = visible < present ? (visible < 0 ? 0 : visible) : present;
-        const float log_sum = head->log_sum[(i + r) * head->log_stride], delta = head->delta[(i + r) * head->log_stride];
+        const int64_t visible = query_position(view, i + r) + 1 - k0,
+                      seen = visible < present ? (visible < 0 ? 0 : visible) : present;
+        const float log_sum = head->log_sum[(i + r) * head->log_stride],
+                    delta = head->delta[(i + r) * head->log_stride];
         float *w = tile->weights + r * KEYS, *ds = tile->d_scores + r * KEYS;
 #pragma omp simd
         for (int64_t j = 0; j < seen; j++) {
@@ -45,13 +49,14 @@ static void tile_gradients(const struct head_view *view, const struct head_array
     }
 }
 
-static void backward_query_block(const struct head_view *view, const struct head_arrays *head, struct key_tile *keys, struct query_tile *tile,
-                                 int64_t i, int64_t k0, int64_t present, float scale) {
+static void backward_query_block(const struct head_view *view, const struct head_arrays *head, struct key_tile *keys,
+                                 struct query_tile *tile, int64_t i, int64_t k0, int64_t present, float scale) {
     const int64_t rows = view->queries - i < QUERIES ? view->queries - i : QUERIES, padded = view->padded;
     pack_rows(tile->q, head->q + i * view->query_stride, view->query_stride, rows, view->D, padded, rows);
     pack_rows(tile->d_out, head->d_out + i * view->query_stride, view->query_stride, rows, view->D, padded, rows);
     tile_gradients(view, head, keys, tile, i, rows, k0, present, scale);
-    tile_product(keys->d_v, padded, (struct operand){tile->weights, 1, KEYS}, tile->d_out, padded, present, rows, padded);
+    tile_product(keys->d_v, padded, (struct operand){tile->weights, 1, KEYS}, tile->d_out, padded, present, rows,
+                 padded);
     tile_product(keys->d_k, padded, (struct operand){tile->d_scores, 1, KEYS}, tile->q, padded, present, rows, padded);
     memset(tile->d_q, 0, (size_t)(rows * padded) * sizeof(float));
     tile_product(tile->d_q, padded, (struct operand){tile->d_scores, KEYS, 1}, keys->k, padded, rows, present, padded);
@@ -80,7 +85,8 @@ static void backward_key_head(float *d_k, float *d_v, const float *k, const floa
         int64_t first = 0;
         while (first < view->queries && query_position(view, first) < k0) first++;
         for (int64_t g = 0; g < group; g++) {
-            for (int64_t i = first; i < view->queries; i += QUERIES) backward_query_block(view, &heads[g], &keys, &tile, i, k0, present, scale);
+            for (int64_t i = first; i < view->queries; i += QUERIES)
+                backward_query_block(view, &heads[g], &keys, &tile, i, k0, present, scale);
         }
         store_rows(d_k + at, view->key_stride, keys.d_k, view->padded, present, view->D);
         store_rows(d_v + at, view->key_stride, keys.d_v, view->padded, present, view->D);
@@ -98,8 +104,9 @@ static void compute_delta(float *delta, const float *d_out, const float *out, in
     }
 }
 
-void attention_backward(float *d_q, float *d_k, float *d_v, const float *d_out, const float *out, const float *log_sum, const float *q,
-                        const float *k, const float *v, const struct attention_shape *shape, const struct attention_batch *batch, float *delta) {
+void attention_backward(float *d_q, float *d_k, float *d_v, const float *d_out, const float *out, const float *log_sum,
+                        const float *q, const float *k, const float *v, const struct attention_shape *shape,
+                        const struct attention_batch *batch, float *delta) {
     const int64_t H = shape->H, K = shape->K, D = shape->D, group = H / K;
     const int64_t queries = batch->query_rows == NULL ? batch->offsets[batch->N] : batch->query_offsets[batch->N];
     compute_delta(delta, d_out, out, queries * H, D);
@@ -112,8 +119,9 @@ void attention_backward(float *d_q, float *d_k, float *d_v, const float *d_out, 
             struct head_arrays heads[ATTENTION_GROUP_LIMIT];
             for (int64_t g = 0; g < group; g++) {
                 const int64_t h = kv * group + g, at = view.first_query * view.query_stride + h * D;
-                heads[g] = (struct head_arrays){q + at, d_out + at, log_sum + view.first_query * H + h, delta + view.first_query * H + h,
-                                                d_q + at, H};
+                heads[g] = (struct head_arrays){
+                    q + at,   d_out + at, log_sum + view.first_query * H + h, delta + view.first_query * H + h,
+                    d_q + at, H};
             }
             backward_key_head(d_k + key, d_v + key, k + key, v + key, &view, heads, group, shape->scale);
         }

@@ -1,4 +1,5 @@
-/* Attention forward: key tiles outside, queries inside, with a running maximum and sum for every query (Milakov and Gimelshein 2018; Dao 2023). */
+/* Attention forward: key tiles outside, queries inside, with a running maximum and sum for every query (Milakov and
+ * Gimelshein 2018; Dao 2023). */
 #include "tensor/attention_tiles.h"
 #include "tensor/exponential.h"
 #include <math.h>
@@ -12,8 +13,10 @@ struct running {
     float out[HELD * HEAD_LIMIT]; /* [HELD, padded] not yet divided by sum */
 };
 
-/* Scores of one query become weights; its maximum, sum and unfinished output follow. `seen` keys of the tile are visible. */
-static void weigh_scores(float *scores, int64_t seen, float scale, float *maximum, float *sum, float *out, int64_t padded) {
+/* Scores of one query become weights; its maximum, sum and unfinished output follow. `seen` keys of the tile are
+ * visible. */
+static void weigh_scores(float *scores, int64_t seen, float scale, float *maximum, float *sum, float *out,
+                         int64_t padded) {
     float largest = *maximum;
     for (int64_t j = 0; j < seen; j++) {
         scores[j] *= scale;
@@ -35,8 +38,9 @@ static void weigh_scores(float *scores, int64_t seen, float scale, float *maximu
 }
 
 /* The queries first … first + count of one head against all the keys they see. */
-static void forward_queries(float *out, float *log_sum, int64_t log_stride, const float *q, const float *k, const float *v,
-                            const struct head_view *view, float scale, int64_t first, int64_t count, struct running *state) {
+static void forward_queries(float *out, float *log_sum, int64_t log_stride, const float *q, const float *k,
+                            const float *v, const struct head_view *view, float scale, int64_t first, int64_t count,
+                            struct running *state) {
     float keys[HEAD_LIMIT * KEYS], values[KEYS * HEAD_LIMIT], scores[ROWS * KEYS];
     for (int64_t i = 0; i < count; i++) {
         state->maximum[i] = -1e30f;
@@ -56,11 +60,12 @@ static void forward_queries(float *out, float *log_sum, int64_t log_stride, cons
             tile_product(scores, KEYS, queries, keys, KEYS, rows, view->D, KEYS);
             for (int64_t r = 0; r < rows; r++) {
                 const int64_t visible = query_position(view, first + i + r) + 1 - k0;
-                weigh_scores(scores + r * KEYS, visible < present ? visible : present, scale, &state->maximum[i + r], &state->sum[i + r],
-                             state->out + (i + r) * view->padded, view->padded);
+                weigh_scores(scores + r * KEYS, visible < present ? visible : present, scale, &state->maximum[i + r],
+                             &state->sum[i + r], state->out + (i + r) * view->padded, view->padded);
             }
             const struct operand weights = {scores, KEYS, 1};
-            tile_product(state->out + i * view->padded, view->padded, weights, values, view->padded, rows, present, view->padded);
+            tile_product(state->out + i * view->padded, view->padded, weights, values, view->padded, rows, present,
+                         view->padded);
         }
     }
     for (int64_t i = 0; i < count; i++) {
@@ -71,19 +76,21 @@ static void forward_queries(float *out, float *log_sum, int64_t log_stride, cons
     }
 }
 
-void attention_forward(float *out, float *log_sum, const float *q, const float *k, const float *v, const struct attention_shape *shape,
-                       const struct attention_batch *batch) {
+void attention_forward(float *out, float *log_sum, const float *q, const float *k, const float *v,
+                       const struct attention_shape *shape, const struct attention_batch *batch) {
     const int64_t H = shape->H, D = shape->D, group = H / shape->K;
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)
     for (int64_t n = 0; n < batch->N; n++) {
         for (int64_t h = 0; h < H; h++) {
             const struct head_view view = head_view_of(shape, batch, n);
             struct running state;
-            const int64_t query = view.first_query * view.query_stride + h * D, key = view.first_key * view.key_stride + h / group * D;
+            const int64_t query = view.first_query * view.query_stride + h * D,
+                          key = view.first_key * view.key_stride + h / group * D;
             float *sums = log_sum == NULL ? NULL : log_sum + view.first_query * H + h;
             for (int64_t first = 0; first < view.queries; first += HELD) {
                 const int64_t count = view.queries - first < HELD ? view.queries - first : HELD;
-                forward_queries(out + query, sums, H, q + query, k + key, v + key, &view, shape->scale, first, count, &state);
+                forward_queries(out + query, sums, H, q + query, k + key, v + key, &view, shape->scale, first, count,
+                                &state);
             }
         }
     }

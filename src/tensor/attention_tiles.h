@@ -1,4 +1,5 @@
-/* What the forward and the backward of attention share: tile sizes, one head's view of a packed batch, and packing of keys and values. */
+/* What the forward and the backward of attention share: tile sizes, one head's view of a packed batch, and packing of
+ * keys and values. */
 #ifndef CASEMIX_TENSOR_ATTENTION_TILES_H
 #define CASEMIX_TENSOR_ATTENTION_TILES_H
 
@@ -13,15 +14,16 @@ enum {
 
 /* One sequence and one query head. Rows are `stride` floats apart. */
 struct head_view {
-    int64_t D, padded;            /* head size, and rounded up to whole lanes */
-    int64_t keys, queries;        /* of the sequence */
+    int64_t D, padded;     /* head size, and rounded up to whole lanes */
+    int64_t keys, queries; /* of the sequence */
     int64_t query_stride, key_stride;
-    int64_t first_query;          /* row of the first query in q */
-    int64_t first_key;            /* row of the first key in k and v */
-    const int32_t *query_rows;    /* token rows of the queries, or NULL: query i stands at key i */
+    int64_t first_query;       /* row of the first query in q */
+    int64_t first_key;         /* row of the first key in k and v */
+    const int32_t *query_rows; /* token rows of the queries, or NULL: query i stands at key i */
 };
 
-static inline struct head_view head_view_of(const struct attention_shape *shape, const struct attention_batch *batch, int64_t n) {
+static inline struct head_view head_view_of(const struct attention_shape *shape, const struct attention_batch *batch,
+                                            int64_t n) {
     struct head_view view = {.D = shape->D, .padded = (shape->D + LANES - 1) / LANES * LANES};
     view.first_key = batch->offsets[n];
     view.keys = batch->offsets[n + 1] - batch->offsets[n];
@@ -39,7 +41,8 @@ static inline int64_t query_position(const struct head_view *view, int64_t i) {
 }
 
 /* Rows [count, D] into a tile [KEYS, padded], zero elsewhere. */
-static inline void pack_rows(float *tile, const float *rows, int64_t stride, int64_t count, int64_t D, int64_t padded, int64_t height) {
+static inline void pack_rows(float *tile, const float *rows, int64_t stride, int64_t count, int64_t D, int64_t padded,
+                             int64_t height) {
     for (int64_t r = 0; r < height; r++) {
         float *to = tile + r * padded;
         if (r < count) memcpy(to, rows + r * stride, (size_t)D * sizeof *to);

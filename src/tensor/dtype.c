@@ -2,7 +2,9 @@
 #include "tensor/dtype.h"
 #include <string.h>
 
-size_t dtype_size(enum dtype dtype) { return dtype == DTYPE_F32 ? 4 : 2; }
+size_t dtype_size(enum dtype dtype) {
+    return dtype == DTYPE_F32 ? 4 : 2;
+}
 
 const char *dtype_name(enum dtype dtype) {
     static const char *const names[] = {[DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16"};
@@ -21,8 +23,8 @@ static uint32_t bits_of_float(float value) {
     return bits;
 }
 
-/* IEEE half to single by arithmetic alone, so that the loop vectorises: shift exponent and mantissa into place, rescale by 2^112; infinities and NaN get
- * their exponent back. */
+/* IEEE half to single by arithmetic alone, so that the loop vectorises: shift exponent and mantissa into place, rescale
+ * by 2^112; infinities and NaN get their exponent back. */
 static float widen_half(uint16_t half) {
     const uint32_t sign = (uint32_t)(half & 0x8000u) << 16, rest = (uint32_t)(half & 0x7fffu) << 13;
     const float scaled = float_of_bits(rest) * 0x1p112f;

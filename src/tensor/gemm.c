@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Products of fewer rows are read straight from the weights: oneDNN packs them first, which costs more than the product. */
+/* Products of fewer rows are read straight from the weights: oneDNN packs them first, which costs more than the
+ * product. */
 enum { SMALL_ROWS = 4 };
 
-/* C[m, :] = beta C + alpha A[m, :] B^T for few rows m: one pass over B, whose rows are the dot products' second operand. */
-static void gemm_small(int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda, const float *B, int64_t ldb, float beta, float *C,
-                       int64_t ldc) {
+/* C[m, :] = beta C + alpha A[m, :] B^T for few rows m: one pass over B, whose rows are the dot products' second
+ * operand. */
+static void gemm_small(int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda, const float *B,
+                       int64_t ldb, float beta, float *C, int64_t ldc) {
 #pragma omp parallel for schedule(static) if (N * K > 1 << 15)
     for (int64_t n = 0; n < N; n++) {
         const float *b = B + n * ldb;
@@ -25,8 +27,8 @@ static void gemm_small(int64_t M, int64_t N, int64_t K, float alpha, const float
     }
 }
 
-void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda, const float *B,
-          int64_t ldb, float beta, float *C, int64_t ldc) {
+void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, float alpha, const float *A, int64_t lda,
+          const float *B, int64_t ldb, float beta, float *C, int64_t ldc) {
     if (M == 0 || N == 0) return;
     if (K == 0) {
         for (int64_t m = 0; m < M && !(beta > 0); m++) memset(C + m * ldc, 0, (size_t)N * sizeof *C);
@@ -36,10 +38,12 @@ void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, f
         gemm_small(M, N, K, alpha, A, lda, B, ldb, beta, C, ldc);
         return;
     }
-    const dnnl_status_t status = dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', M, N, K, alpha, A, lda, B, ldb, beta, C, ldc);
-    if (status != dnnl_success) { /* the arguments are ours: only a broken invariant or no memory for its packing buffers gets here */
-        fprintf(stderr, "casemix: matrix product %lld x %lld x %lld failed in oneDNN (status %d)\n", (long long)M, (long long)N, (long long)K,
-                (int)status);
+    const dnnl_status_t status =
+        dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', M, N, K, alpha, A, lda, B, ldb, beta, C, ldc);
+    if (status != dnnl_success) { /* the arguments are ours: only a broken invariant or no memory for its packing
+                                     buffers gets here */
+        fprintf(stderr, "casemix: matrix product %lld x %lld x %lld failed in oneDNN (status %d)\n", (long long)M,
+                (long long)N, (long long)K, (int)status);
         abort();
     }
 }

@@ -1,4 +1,5 @@
-/* Linear layers over stored weights. bf16 and f16 weights are widened a block of rows at a time, small enough to stay in cache. */
+/* Linear layers over stored weights. bf16 and f16 weights are widened a block of rows at a time, small enough to stay
+ * in cache. */
 #include "base/threads.h"
 #include "tensor/gemm.h"
 #include <string.h>
@@ -19,7 +20,8 @@ int64_t linear_panel_size(const struct matrix *weight) {
 static const float *widened_rows(const struct matrix *weight, int64_t first, int64_t count, float *panel) {
     if (weight->dtype == DTYPE_F32) return (const float *)weight->data + first * weight->cols;
 #pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < count; r++) matrix_widen(panel + r * weight->cols, weight, (first + r) * weight->cols, weight->cols);
+    for (int64_t r = 0; r < count; r++)
+        matrix_widen(panel + r * weight->cols, weight, (first + r) * weight->cols, weight->cols);
     return panel;
 }
 
@@ -37,7 +39,8 @@ static void add_bias(float *y, const struct matrix *bias, int64_t T, int64_t O) 
     }
 }
 
-void linear_forward(float *y, const float *x, const struct matrix *weight, const struct matrix *bias, int64_t T, bool accumulate, float *panel) {
+void linear_forward(float *y, const float *x, const struct matrix *weight, const struct matrix *bias, int64_t T,
+                    bool accumulate, float *panel) {
     const int64_t O = weight->rows, I = weight->cols, block = weight->dtype == DTYPE_F32 ? O : panel_rows(weight);
     for (int64_t first = 0; first < O; first += block) {
         const int64_t count = O - first < block ? O - first : block;
@@ -47,7 +50,8 @@ void linear_forward(float *y, const float *x, const struct matrix *weight, const
     if (bias != NULL && bias->data != NULL) add_bias(y, bias, T, O);
 }
 
-void linear_backward_input(float *d_x, const float *d_y, const struct matrix *weight, int64_t T, bool accumulate, float *panel) {
+void linear_backward_input(float *d_x, const float *d_y, const struct matrix *weight, int64_t T, bool accumulate,
+                           float *panel) {
     const int64_t O = weight->rows, I = weight->cols, block = weight->dtype == DTYPE_F32 ? O : panel_rows(weight);
     for (int64_t first = 0; first < O; first += block) {
         const int64_t count = O - first < block ? O - first : block;
@@ -61,7 +65,8 @@ void linear_backward_weight(float *d_w, const float *d_y, const float *x, int64_
 }
 
 void linear_backward_bias(float *d_bias, const float *d_y, int64_t T, int64_t O) {
-    /* Each thread owns a range of columns and walks down all rows: the order of the sum does not depend on the threads. */
+    /* Each thread owns a range of columns and walks down all rows: the order of the sum does not depend on the threads.
+     */
     enum { PIECE = 64 };
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < O; first += PIECE) {

@@ -24,7 +24,8 @@ void softmax_rows(float *p, const float *logits, int64_t N, int64_t V) {
     }
 }
 
-void cross_entropy(float *losses, float *d_logits, const float *logits, const int32_t *labels, int64_t N, int64_t V, float scale) {
+void cross_entropy(float *losses, float *d_logits, const float *logits, const int32_t *labels, int64_t N, int64_t V,
+                   float scale) {
 #pragma omp parallel for schedule(static) if (N * V > 1 << 13)
     for (int64_t n = 0; n < N; n++) {
         const float *row = logits + n * V, largest = row_maximum(row, V), wanted = row[labels[n]];

@@ -26,8 +26,8 @@ static void rmsnorm_backward_row(float *d_x, const float *d_y, const float *x, c
     for (int64_t c = 0; c < C; c++) d_x[c] += s * w[c] * d_y[c] - along * x[c];
 }
 
-void rmsnorm_backward(float *d_x, float *d_w, const float *d_y, const float *x, const float *w, const float *inverse_rms, int64_t T, int64_t C,
-                      float *scratch) {
+void rmsnorm_backward(float *d_x, float *d_w, const float *d_y, const float *x, const float *w,
+                      const float *inverse_rms, int64_t T, int64_t C, float *scratch) {
     const int64_t threads = threads_count(), rows = (T + threads - 1) / threads;
 #pragma omp parallel for schedule(static, 1)
     for (int64_t part = 0; part < threads; part++) {

@@ -15,7 +15,8 @@ void rope_table(float *cosines, float *sines, const double *inverse_frequency, i
 }
 
 /* direction 1 turns forward, -1 back. */
-static void rotate(float *x, const int32_t *position, const float *cosines, const float *sines, int64_t T, int64_t heads, int64_t D, float direction) {
+static void rotate(float *x, const int32_t *position, const float *cosines, const float *sines, int64_t T,
+                   int64_t heads, int64_t D, float direction) {
     const int64_t half = D / 2;
 #pragma omp parallel for schedule(static) if (T * heads > 64)
     for (int64_t t = 0; t < T; t++) {
@@ -32,10 +33,12 @@ static void rotate(float *x, const int32_t *position, const float *cosines, cons
     }
 }
 
-void rope_forward(float *x, const int32_t *position, const float *cosines, const float *sines, int64_t T, int64_t heads, int64_t D) {
+void rope_forward(float *x, const int32_t *position, const float *cosines, const float *sines, int64_t T, int64_t heads,
+                  int64_t D) {
     rotate(x, position, cosines, sines, T, heads, D, 1);
 }
 
-void rope_backward(float *d_x, const int32_t *position, const float *cosines, const float *sines, int64_t T, int64_t heads, int64_t D) {
+void rope_backward(float *d_x, const int32_t *position, const float *cosines, const float *sines, int64_t T,
+                   int64_t heads, int64_t D) {
     rotate(d_x, position, cosines, sines, T, heads, D, -1);
 }

@@ -12,15 +12,16 @@ enum { LANES = 16 };
 /* Loads and stores need no more alignment than a float has. */
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float)), may_alias));
 
-/* A strided operand: element (row, depth) is data[row * row_stride + depth * depth_stride]; strides swapped, it is the transpose. */
+/* A strided operand: element (row, depth) is data[row * row_stride + depth * depth_stride]; strides swapped, it is the
+ * transpose. */
 struct operand {
     const float *data;
     int64_t row_stride, depth_stride;
 };
 
 /* C[R, W lanes] += A[R, depth] B[depth, W lanes], R and W constants after inlining. */
-static inline __attribute__((always_inline)) void tile_block(float *C, int64_t ldc, struct operand A, const float *B, int64_t ldb, int64_t depth,
-                                                             const int R, const int W) {
+static inline __attribute__((always_inline)) void tile_block(float *C, int64_t ldc, struct operand A, const float *B,
+                                                             int64_t ldb, int64_t depth, const int R, const int W) {
     lanes sums[4][4];
     for (int r = 0; r < R; r++) {
         for (int w = 0; w < W; w++) sums[r][w] = *(const lanes *)(C + r * ldc + w * LANES);
@@ -36,15 +37,16 @@ static inline __attribute__((always_inline)) void tile_block(float *C, int64_t l
     }
 }
 
-static inline __attribute__((always_inline)) void tile_rows(float *C, int64_t ldc, struct operand A, const float *B, int64_t ldb, int64_t depth,
-                                                            int64_t cols, const int R) {
+static inline __attribute__((always_inline)) void tile_rows(float *C, int64_t ldc, struct operand A, const float *B,
+                                                            int64_t ldb, int64_t depth, int64_t cols, const int R) {
     int64_t c = 0;
     for (; c + 4 * LANES <= cols; c += 4 * LANES) tile_block(C + c, ldc, A, B + c, ldb, depth, R, 4);
     for (; c < cols; c += LANES) tile_block(C + c, ldc, A, B + c, ldb, depth, R, 1);
 }
 
 /* C[rows, cols] += A[rows, depth] B[depth, cols]; cols a multiple of LANES. */
-static inline void tile_product(float *C, int64_t ldc, struct operand A, const float *B, int64_t ldb, int64_t rows, int64_t depth, int64_t cols) {
+static inline void tile_product(float *C, int64_t ldc, struct operand A, const float *B, int64_t ldb, int64_t rows,
+                                int64_t depth, int64_t cols) {
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4) {
         const struct operand four = {A.data + r * A.row_stride, A.row_stride, A.depth_stride};

@@ -1,4 +1,5 @@
-/* Byte-pair merging. Short words are scanned again after each merge; long ones keep a heap of candidate pairs over a linked list. */
+/* Byte-pair merging. Short words are scanned again after each merge; long ones keep a heap of candidate pairs over a
+ * linked list. */
 #include "tokenizer/bpe.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -13,7 +14,9 @@ static size_t pair_slot(uint64_t pair, size_t capacity) {
     return (size_t)(pair ^ (pair >> 32)) & (capacity - 1);
 }
 
-static uint64_t pair_of(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
+static uint64_t pair_of(int32_t left, int32_t right) {
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
 
 bool merge_table_open(struct merge_table *table, size_t merges, struct error *error) {
     size_t capacity = 64;
@@ -75,7 +78,7 @@ struct candidate {
 };
 
 struct long_word {
-    int32_t *ids;             /* symbol at each place; -1: merged away */
+    int32_t *ids;              /* symbol at each place; -1: merged away */
     uint32_t *next, *previous; /* UINT32_MAX: none */
     struct candidate *heap;
     size_t heap_count;
@@ -125,7 +128,9 @@ static void merge_long(const struct merge_table *table, struct long_word *word, 
     for (size_t i = 0; i + 1 < n; i++) push_pair(word, table, (uint32_t)i);
     while (word->heap_count > 0) {
         const struct candidate c = heap_pop(word);
-        if (word->ids[c.left] < 0 || word->next[c.left] != c.right || pair_of(word->ids[c.left], word->ids[c.right]) != c.pair) continue;
+        if (word->ids[c.left] < 0 || word->next[c.left] != c.right ||
+            pair_of(word->ids[c.left], word->ids[c.right]) != c.pair)
+            continue;
         word->ids[c.left] = c.id;
         word->ids[c.right] = -1;
         word->next[c.left] = word->next[c.right];

@@ -26,7 +26,8 @@ void merge_table_add(struct merge_table *table, int32_t left, int32_t right, int
 const struct merge *merge_table_find(const struct merge_table *table, int32_t left, int32_t right); /* NULL if none */
 void merge_table_close(struct merge_table *table);
 
-/* Merges ids[0 … *count) in place until no pair of the table is left, lowest rank first, leftmost first among equals. Time n log n. */
+/* Merges ids[0 … *count) in place until no pair of the table is left, lowest rank first, leftmost first among equals.
+ * Time n log n. */
 bool bpe_merge(const struct merge_table *table, int32_t *ids, size_t *count, struct error *error);
 
 #endif

@@ -37,20 +37,22 @@ struct bpe_trainer {
     size_t word_count, word_capacity;
     struct text *pieces; /* bytes of each id */
     size_t piece_count, piece_capacity;
-    uint64_t *merges;    /* pairs in the order of learning */
+    uint64_t *merges; /* pairs in the order of learning */
     size_t merge_count, merge_capacity;
     struct pair *pairs; /* [pair_count] */
     size_t pair_count, pair_capacity;
     int32_t *pair_slots; /* open addressing: index into pairs, -1 empty */
     size_t slot_capacity;
-    uint32_t *heap; /* indices into pairs, the most frequent on top */
+    uint32_t *heap;       /* indices into pairs, the most frequent on top */
     int64_t *heap_counts; /* the count under which an entry was pushed: stale ones are pushed again */
     size_t heap_count, heap_capacity, heap_counts_capacity;
     struct arena arena;
 };
 
 static bool add_piece(struct bpe_trainer *trainer, const char *bytes, size_t length, struct error *error) {
-    if (!memory_grow(&trainer->pieces, &trainer->piece_capacity, trainer->piece_count + 1, sizeof *trainer->pieces, error)) return false;
+    if (!memory_grow(&trainer->pieces, &trainer->piece_capacity, trainer->piece_count + 1, sizeof *trainer->pieces,
+                     error))
+        return false;
     struct text *piece = &trainer->pieces[trainer->piece_count++];
     *piece = (struct text){0};
     text_append(piece, bytes, length);
@@ -65,10 +67,11 @@ bool bpe_trainer_open(struct bpe_trainer **out, const struct bpe_settings *setti
     if (trainer->settings.minimum_count == 0) trainer->settings.minimum_count = 2;
     bool opened = pretokenizer_open(&trainer->pretokenizer, pretokenizer_qwen2, error);
     if (opened && trainer->settings.vocabulary < 256 + settings->special_count) {
-        opened = error_set(error, "a vocabulary of %zu pieces has no room for the 256 bytes and %zu special tokens", trainer->settings.vocabulary,
-                           settings->special_count);
+        opened = error_set(error, "a vocabulary of %zu pieces has no room for the 256 bytes and %zu special tokens",
+                           trainer->settings.vocabulary, settings->special_count);
     }
-    for (size_t i = 0; opened && i < settings->special_count; i++) opened = add_piece(trainer, settings->special[i], strlen(settings->special[i]), error);
+    for (size_t i = 0; opened && i < settings->special_count; i++)
+        opened = add_piece(trainer, settings->special[i], strlen(settings->special[i]), error);
     for (int byte = 0; opened && byte < 256; byte++) opened = add_piece(trainer, &(char){(char)byte}, 1, error);
     if (!opened) {
         bpe_trainer_close(trainer);
@@ -85,11 +88,13 @@ static bool count_word(void *context, const char *bytes, size_t length, struct e
         trainer->words[known].count++;
         return true;
     }
-    if (!memory_grow(&trainer->words, &trainer->word_capacity, trainer->word_count + 1, sizeof *trainer->words, error)) return false;
+    if (!memory_grow(&trainer->words, &trainer->word_capacity, trainer->word_count + 1, sizeof *trainer->words, error))
+        return false;
     const char *key = arena_string(&trainer->arena, bytes, length);
     int32_t *symbols = arena_alloc(&trainer->arena, length, sizeof *symbols);
     if (key == NULL || symbols == NULL) return memory_error(error, length * sizeof *symbols, "the words of the text");
-    for (size_t i = 0; i < length; i++) symbols[i] = (int32_t)(trainer->settings.special_count + (unsigned char)bytes[i]);
+    for (size_t i = 0; i < length; i++)
+        symbols[i] = (int32_t)(trainer->settings.special_count + (unsigned char)bytes[i]);
     if (!hash_insert(&trainer->word_ids, key, length, (int32_t)trainer->word_count, NULL, error)) return false;
     trainer->words[trainer->word_count++] = (struct word){symbols, (uint32_t)length, 1};
     return true;
@@ -99,14 +104,18 @@ bool bpe_trainer_add(struct bpe_trainer *trainer, const char *bytes, size_t leng
     size_t bad;
     if (!utf8_valid(bytes, length, &bad)) return error_set(error, "invalid UTF-8 at byte %zu of the text", bad);
     utf8proc_uint8_t *composed = NULL;
-    const utf8proc_ssize_t size = utf8proc_map((const utf8proc_uint8_t *)bytes, (utf8proc_ssize_t)length, &composed, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    const utf8proc_ssize_t size = utf8proc_map((const utf8proc_uint8_t *)bytes, (utf8proc_ssize_t)length, &composed,
+                                               UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     if (size < 0) return memory_error(error, length, "a text in composed form");
-    const bool done = pretokenizer_split(trainer->pretokenizer, (const char *)composed, (size_t)size, count_word, trainer, error);
+    const bool done =
+        pretokenizer_split(trainer->pretokenizer, (const char *)composed, (size_t)size, count_word, trainer, error);
     free(composed);
     return done;
 }
 
-static size_t slot_of(uint64_t key, size_t capacity) { return (size_t)hash_bytes(&key, sizeof key, 0) & (capacity - 1); }
+static size_t slot_of(uint64_t key, size_t capacity) {
+    return (size_t)hash_bytes(&key, sizeof key, 0) & (capacity - 1);
+}
 
 static bool enlarge_slots(struct bpe_trainer *trainer, struct error *error) {
     const size_t capacity = trainer->slot_capacity == 0 ? 1 << 16 : trainer->slot_capacity * 2;
@@ -132,22 +141,27 @@ static bool find_pair(struct bpe_trainer *trainer, uint64_t key, size_t *index, 
         *index = (size_t)trainer->pair_slots[i];
         if (trainer->pairs[*index].key == key) return true;
     }
-    if (!memory_grow(&trainer->pairs, &trainer->pair_capacity, trainer->pair_count + 1, sizeof *trainer->pairs, error)) return false;
+    if (!memory_grow(&trainer->pairs, &trainer->pair_capacity, trainer->pair_count + 1, sizeof *trainer->pairs, error))
+        return false;
     *index = trainer->pair_count++;
     trainer->pairs[*index] = (struct pair){.key = key};
     trainer->pair_slots[i] = (int32_t)*index;
     return true;
 }
 
-static uint64_t key_of(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
+static uint64_t key_of(int32_t left, int32_t right) {
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
 
-static bool change_pair(struct bpe_trainer *trainer, int32_t left, int32_t right, int64_t change, uint32_t word, struct error *error) {
+static bool change_pair(struct bpe_trainer *trainer, int32_t left, int32_t right, int64_t change, uint32_t word,
+                        struct error *error) {
     size_t index;
     if (!find_pair(trainer, key_of(left, right), &index, error)) return false;
     struct pair *pair = &trainer->pairs[index];
     pair->count += change;
     if (change < 0 || (pair->word_count > 0 && pair->words[pair->word_count - 1] == word)) return true;
-    if (!memory_grow(&pair->words, &pair->word_capacity, pair->word_count + 1, sizeof *pair->words, error)) return false;
+    if (!memory_grow(&pair->words, &pair->word_capacity, pair->word_count + 1, sizeof *pair->words, error))
+        return false;
     pair->words[pair->word_count++] = word;
     return true;
 }
@@ -168,8 +182,11 @@ static void swap_entries(struct bpe_trainer *trainer, size_t a, size_t b) {
 }
 
 static bool heap_push(struct bpe_trainer *trainer, uint32_t pair, struct error *error) {
-    if (!memory_grow(&trainer->heap, &trainer->heap_capacity, trainer->heap_count + 1, sizeof *trainer->heap, error)) return false;
-    if (!memory_grow(&trainer->heap_counts, &trainer->heap_counts_capacity, trainer->heap_count + 1, sizeof *trainer->heap_counts, error)) return false;
+    if (!memory_grow(&trainer->heap, &trainer->heap_capacity, trainer->heap_count + 1, sizeof *trainer->heap, error))
+        return false;
+    if (!memory_grow(&trainer->heap_counts, &trainer->heap_counts_capacity, trainer->heap_count + 1,
+                     sizeof *trainer->heap_counts, error))
+        return false;
     size_t i = trainer->heap_count++;
     trainer->heap[i] = pair;
     trainer->heap_counts[i] = trainer->pairs[pair].count;
@@ -193,7 +210,8 @@ static bool count_pairs(struct bpe_trainer *trainer, struct error *error) {
     for (size_t w = 0; w < trainer->word_count; w++) {
         const struct word *word = &trainer->words[w];
         for (uint32_t i = 0; i + 1 < word->length; i++) {
-            if (!change_pair(trainer, word->symbols[i], word->symbols[i + 1], word->count, (uint32_t)w, error)) return false;
+            if (!change_pair(trainer, word->symbols[i], word->symbols[i + 1], word->count, (uint32_t)w, error))
+                return false;
         }
     }
     for (size_t p = 0; p < trainer->pair_count; p++) {
@@ -203,10 +221,12 @@ static bool count_pairs(struct bpe_trainer *trainer, struct error *error) {
 }
 
 /* Replaces the pair in one word, and moves the counts of the pairs around it. */
-static bool merge_in_word(struct bpe_trainer *trainer, uint32_t w, int32_t left, int32_t right, int32_t id, struct error *error) {
+static bool merge_in_word(struct bpe_trainer *trainer, uint32_t w, int32_t left, int32_t right, int32_t id,
+                          struct error *error) {
     struct word *word = &trainer->words[w];
     bool held = false;
-    for (uint32_t i = 0; i + 1 < word->length; i++) held = held || (word->symbols[i] == left && word->symbols[i + 1] == right);
+    for (uint32_t i = 0; i + 1 < word->length; i++)
+        held = held || (word->symbols[i] == left && word->symbols[i + 1] == right);
     if (!held) return true;
     for (uint32_t i = 0; i + 1 < word->length; i++) {
         if (!change_pair(trainer, word->symbols[i], word->symbols[i + 1], -word->count, w, error)) return false;
@@ -236,7 +256,8 @@ static bool merge_pair(struct bpe_trainer *trainer, size_t index, struct error *
     text_append(&bytes, trainer->pieces[left].data, trainer->pieces[left].length);
     text_append(&bytes, trainer->pieces[right].data, trainer->pieces[right].length);
     const bool added = text_ok(&bytes, error) && add_piece(trainer, bytes.data, bytes.length, error) &&
-                       memory_grow(&trainer->merges, &trainer->merge_capacity, trainer->merge_count + 1, sizeof *trainer->merges, error);
+                       memory_grow(&trainer->merges, &trainer->merge_capacity, trainer->merge_count + 1,
+                                   sizeof *trainer->merges, error);
     text_free(&bytes);
     if (!added) return false;
     trainer->merges[trainer->merge_count++] = key;
@@ -271,8 +292,10 @@ static bool learn(struct bpe_trainer *trainer, struct error *error) {
 static void add_byte_level(struct text *out, const struct text *piece) {
     struct text characters = {0};
     byte_level_encode(&characters, piece->data, piece->length);
-    if (characters.failed) out->failed = true;
-    else text_add_json(out, characters.data, characters.length);
+    if (characters.failed)
+        out->failed = true;
+    else
+        text_add_json(out, characters.data, characters.length);
     text_free(&characters);
 }
 
@@ -282,17 +305,25 @@ static void build_json(const struct bpe_trainer *trainer, struct text *out) {
     for (size_t i = 0; i < special; i++) {
         text_printf(out, "%s\n    {\"id\": %zu, \"content\": ", i == 0 ? "" : ",", i);
         text_add_json(out, trainer->pieces[i].data, trainer->pieces[i].length);
-        text_add(out, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true}");
+        text_add(out, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
+                      "\"special\": true}");
     }
-    text_add(out, "\n  ],\n  \"normalizer\": {\"type\": \"NFC\"},\n  \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n"
+    text_add(out, "\n  ],\n  \"normalizer\": {\"type\": \"NFC\"},\n  \"pre_tokenizer\": {\"type\": \"Sequence\", "
+                  "\"pretokenizers\": [\n"
                   "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ");
     text_add_json(out, pretokenizer_qwen2, strlen(pretokenizer_qwen2));
-    text_add(out, "}, \"behavior\": \"Isolated\", \"invert\": false},\n"
-                  "    {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, \"use_regex\": false}\n  ]},\n"
-                  "  \"post_processor\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, \"use_regex\": false},\n"
-                  "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, \"use_regex\": false},\n"
-                  "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n    \"continuing_subword_prefix\": \"\",\n"
-                  "    \"end_of_word_suffix\": \"\",\n    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"vocab\": {");
+    text_add(
+        out,
+        "}, \"behavior\": \"Isolated\", \"invert\": false},\n"
+        "    {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, \"use_regex\": false}\n  "
+        "]},\n"
+        "  \"post_processor\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, "
+        "\"use_regex\": false},\n"
+        "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, \"use_regex\": "
+        "false},\n"
+        "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n    "
+        "\"continuing_subword_prefix\": \"\",\n"
+        "    \"end_of_word_suffix\": \"\",\n    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"vocab\": {");
     for (size_t i = special; i < trainer->piece_count; i++) {
         text_add(out, i == special ? "\n      " : ",\n      ");
         add_byte_level(out, &trainer->pieces[i]);
@@ -311,7 +342,8 @@ static void build_json(const struct bpe_trainer *trainer, struct text *out) {
 
 /* tokenizer_config.json: the first special token ends and pads, as Qwen's <|endoftext|> does. */
 static void build_config(const struct bpe_trainer *trainer, struct text *out) {
-    text_add(out, "{\n  \"tokenizer_class\": \"Qwen2Tokenizer\",\n  \"add_prefix_space\": false,\n  \"bos_token\": null");
+    text_add(out,
+             "{\n  \"tokenizer_class\": \"Qwen2Tokenizer\",\n  \"add_prefix_space\": false,\n  \"bos_token\": null");
     for (int i = 0; i < 2 && trainer->settings.special_count > 0; i++) {
         text_printf(out, ",\n  \"%s\": ", i == 0 ? "eos_token" : "pad_token");
         text_add_json(out, trainer->pieces[0].data, trainer->pieces[0].length);
@@ -321,8 +353,10 @@ static void build_config(const struct bpe_trainer *trainer, struct text *out) {
 
 static bool write_text(const char *directory, const char *name, struct text *text, struct error *error) {
     char path[4096];
-    const bool done = text_ok(text, error) && (path_join(path, sizeof path, directory, name) || error_set(error, "%s: path too long", directory)) &&
-                      file_write(path, text->data, text->length, error);
+    const bool done =
+        text_ok(text, error) &&
+        (path_join(path, sizeof path, directory, name) || error_set(error, "%s: path too long", directory)) &&
+        file_write(path, text->data, text->length, error);
     text_free(text);
     return done;
 }

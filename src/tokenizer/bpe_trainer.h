@@ -20,8 +20,8 @@ struct bpe_settings {
 bool bpe_trainer_open(struct bpe_trainer **trainer, const struct bpe_settings *settings, struct error *error);
 /* Counts the pre-tokens of a text. */
 bool bpe_trainer_add(struct bpe_trainer *trainer, const char *bytes, size_t length, struct error *error);
-/* Learns the merges (ties: the pair with the smaller ids first, so that the result does not depend on the order of a hash), with progress,
- * and writes DIR/tokenizer.json and DIR/tokenizer_config.json. */
+/* Learns the merges (ties: the pair with the smaller ids first, so that the result does not depend on the order of a
+ * hash), with progress, and writes DIR/tokenizer.json and DIR/tokenizer_config.json. */
 bool bpe_trainer_write(struct bpe_trainer *trainer, const char *directory, struct error *error);
 void bpe_trainer_close(struct bpe_trainer *trainer);
 

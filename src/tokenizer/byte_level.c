@@ -3,7 +3,9 @@
 #include "base/text.h"
 
 /* Bytes that print as themselves: ! to ~, ¡ to ¬, ® to ÿ. */
-static bool prints(unsigned int byte) { return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae; }
+static bool prints(unsigned int byte) {
+    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+}
 
 /* Number of bytes under this one that do not print: their characters count up from U+0100. */
 static unsigned int hidden_before(unsigned int byte) {

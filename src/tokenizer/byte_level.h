@@ -1,4 +1,5 @@
-/* The alphabet of byte-level BPE (GPT-2): each byte has a printable character; those that print stand for themselves, the rest are U+0100 and up. */
+/* The alphabet of byte-level BPE (GPT-2): each byte has a printable character; those that print stand for themselves,
+ * the rest are U+0100 and up. */
 #ifndef CASEMIX_TOKENIZER_BYTE_LEVEL_H
 #define CASEMIX_TOKENIZER_BYTE_LEVEL_H
 

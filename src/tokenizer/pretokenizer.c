@@ -8,8 +8,9 @@
 
 const char pretokenizer_gpt2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-const char pretokenizer_qwen2[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
-                                  "\\s+(?!\\S)|\\s+";
+const char pretokenizer_qwen2[] =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
+    "\\s+(?!\\S)|\\s+";
 
 struct pretokenizer {
     pcre2_code *code;
@@ -20,12 +21,14 @@ bool pretokenizer_open(struct pretokenizer **out, const char *pattern, struct er
     PCRE2_SIZE offset;
     struct pretokenizer *pretokenizer = memory_zero(1, sizeof *pretokenizer);
     if (pretokenizer == NULL) return memory_error(error, sizeof *pretokenizer, "a pre-tokenizer");
-    pretokenizer->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &number, &offset, NULL);
+    pretokenizer->code =
+        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &number, &offset, NULL);
     if (pretokenizer->code == NULL) {
         PCRE2_UCHAR message[128];
         pcre2_get_error_message(number, message, sizeof message);
         memory_free(pretokenizer);
-        return error_set(error, "the pre-tokenizer's pattern is no regular expression (at %zu: %s)", (size_t)offset, (const char *)message);
+        return error_set(error, "the pre-tokenizer's pattern is no regular expression (at %zu: %s)", (size_t)offset,
+                         (const char *)message);
     }
     pcre2_jit_compile(pretokenizer->code, PCRE2_JIT_COMPLETE); /* without JIT it is slower, not wrong */
     *out = pretokenizer;
@@ -53,11 +56,12 @@ static pcre2_match_context *match_context(pcre2_jit_stack **stack) {
     return context;
 }
 
-static bool split(const struct pretokenizer *pretokenizer, const char *text, size_t length, word_function *function, void *context,
-                  pcre2_match_data *data, pcre2_match_context *matching, struct error *error) {
+static bool split(const struct pretokenizer *pretokenizer, const char *text, size_t length, word_function *function,
+                  void *context, pcre2_match_data *data, pcre2_match_context *matching, struct error *error) {
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(data);
     for (size_t from = 0; from < length;) {
-        const int found = pcre2_match(pretokenizer->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, data, matching);
+        const int found = pcre2_match(pretokenizer->code, (PCRE2_SPTR)text, length, from,
+                                      PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, data, matching);
         if (found < 0 && found != PCRE2_ERROR_NOMATCH) return match_failed(found, error);
         const size_t start = found < 0 ? length : at[0], end = found < 0 ? length : at[1];
         if (start > from && !function(context, text + from, start - from, error)) return false;
@@ -67,8 +71,8 @@ static bool split(const struct pretokenizer *pretokenizer, const char *text, siz
     return true;
 }
 
-bool pretokenizer_split(const struct pretokenizer *pretokenizer, const char *text, size_t length, word_function *function, void *context,
-                        struct error *error) {
+bool pretokenizer_split(const struct pretokenizer *pretokenizer, const char *text, size_t length,
+                        word_function *function, void *context, struct error *error) {
     pcre2_jit_stack *stack = NULL;
     pcre2_match_context *matching = match_context(&stack);
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);

@@ -1,4 +1,5 @@
-/* Encoding and decoding with an open tokenizer: added tokens are cut out first, the rest is normalised, split into words and merged. */
+/* Encoding and decoding with an open tokenizer: added tokens are cut out first, the rest is normalised, split into
+ * words and merged. */
 #include "tokenizer/tokenizer.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -25,7 +26,8 @@ bool tokenizer_open(struct tokenizer **out, const char *path, struct error *erro
     struct json *document;
     if (!json_load(&document, path, FILE_LIMIT, error)) return false;
     struct tokenizer *tokenizer = memory_zero(1, sizeof *tokenizer);
-    const bool read = tokenizer != NULL ? tokenizer_read(tokenizer, document, error) : memory_error(error, sizeof *tokenizer, path);
+    const bool read =
+        tokenizer != NULL ? tokenizer_read(tokenizer, document, error) : memory_error(error, sizeof *tokenizer, path);
     json_free(document);
     if (!read) {
         tokenizer_close(tokenizer);
@@ -49,7 +51,9 @@ void tokenizer_close(struct tokenizer *tokenizer) {
     memory_free(tokenizer);
 }
 
-size_t tokenizer_vocabulary(const struct tokenizer *tokenizer) { return tokenizer->vocabulary; }
+size_t tokenizer_vocabulary(const struct tokenizer *tokenizer) {
+    return tokenizer->vocabulary;
+}
 
 int32_t tokenizer_token_id(const struct tokenizer *tokenizer, const char *token) {
     const int32_t added = hash_find(&tokenizer->added_ids, token, strlen(token), -1);
@@ -105,10 +109,12 @@ static bool encode_plain(struct encoding *encoding, const char *text, size_t len
     if (prefix) text_add_char(&changed, ' ');
     if (compose) {
         utf8proc_uint8_t *composed = NULL;
-        const utf8proc_ssize_t bytes =
-            utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, &composed, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-        if (bytes < 0) changed.failed = true;
-        else text_append(&changed, (const char *)composed, (size_t)bytes);
+        const utf8proc_ssize_t bytes = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, &composed,
+                                                    UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        if (bytes < 0)
+            changed.failed = true;
+        else
+            text_append(&changed, (const char *)composed, (size_t)bytes);
         free(composed);
     } else {
         text_append(&changed, text, length);
@@ -136,8 +142,8 @@ static bool append_ids(struct token_list *out, const int32_t *ids, size_t count,
     return true;
 }
 
-bool tokenizer_encode(const struct tokenizer *tokenizer, const char *bytes, size_t length, bool special, struct token_list *out,
-                      struct error *error) {
+bool tokenizer_encode(const struct tokenizer *tokenizer, const char *bytes, size_t length, bool special,
+                      struct token_list *out, struct error *error) {
     size_t bad, from = 0;
     if (!utf8_valid(bytes, length, &bad)) return error_set(error, "invalid UTF-8 at byte %zu of the text", bad);
     if (special && !append_ids(out, tokenizer->before.ids, tokenizer->before.count, error)) return false;
@@ -156,10 +162,11 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *bytes, size
     return !special || append_ids(out, tokenizer->after.ids, tokenizer->after.count, error);
 }
 
-bool tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, struct text *out,
-                      struct error *error) {
+bool tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special,
+                      struct text *out, struct error *error) {
     for (size_t i = 0; i < count; i++) {
-        const bool known = ids[i] >= 0 && (size_t)ids[i] < tokenizer->vocabulary && tokenizer->pieces[ids[i]].bytes != NULL;
+        const bool known =
+            ids[i] >= 0 && (size_t)ids[i] < tokenizer->vocabulary && tokenizer->pieces[ids[i]].bytes != NULL;
         if (!known) return error_set(error, "id %d is not in the vocabulary", ids[i]);
         const struct piece *piece = &tokenizer->pieces[ids[i]];
         if (!(skip_special && piece->special)) text_append(out, piece->bytes, piece->length);

@@ -1,5 +1,5 @@
-/* Reading tokenizer.json: vocabulary, merges, added tokens, normaliser, pre-tokenisers and post-processor. What casemix does not compute is refused by
- * naming it. */
+/* Reading tokenizer.json: vocabulary, merges, added tokens, normaliser, pre-tokenisers and post-processor. What casemix
+ * does not compute is refused by naming it. */
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -24,7 +24,8 @@ static bool measure_ids(const json_node *vocabulary, const json_node *added, int
     *largest = -1;
     for (const json_node *entry = json_first(vocabulary); entry != NULL; entry = json_next(entry)) {
         int64_t id;
-        if (!json_integer(entry, &id) || id < 0 || id >= ID_LIMIT) return error_set(error, "model.vocab: \"%s\" has no valid id", json_name(entry));
+        if (!json_integer(entry, &id) || id < 0 || id >= ID_LIMIT)
+            return error_set(error, "model.vocab: \"%s\" has no valid id", json_name(entry));
         if (id > *largest) *largest = id;
     }
     for (const json_node *entry = json_first(added); entry != NULL; entry = json_next(entry)) {
@@ -43,7 +44,8 @@ static bool read_vocabulary(struct tokenizer *tokenizer, const json_node *vocabu
         json_integer(entry, &id);
         const char *name = json_name(entry);
         text_clear(&bytes);
-        /* Special tokens may stand in the vocabulary with characters outside the byte alphabet: they stand for themselves. */
+        /* Special tokens may stand in the vocabulary with characters outside the byte alphabet: they stand for
+         * themselves. */
         if (!byte_level_decode(&bytes, name, strlen(name))) {
             text_clear(&bytes);
             text_add(&bytes, name);
@@ -52,18 +54,21 @@ static bool read_vocabulary(struct tokenizer *tokenizer, const json_node *vocabu
         bool existing = false;
         if (piece->bytes != NULL) read = error_set(error, "model.vocab: id %lld stands twice", (long long)id);
         if (read) {
-            *piece = (struct piece){.bytes = arena_string(&tokenizer->arena, bytes.data == NULL ? "" : bytes.data, bytes.length),
-                                    .length = (uint32_t)bytes.length};
+            *piece = (struct piece){
+                .bytes = arena_string(&tokenizer->arena, bytes.data == NULL ? "" : bytes.data, bytes.length),
+                .length = (uint32_t)bytes.length};
             read = (piece->bytes != NULL && !bytes.failed) || memory_error(error, bytes.length, "the vocabulary");
         }
         read = read && hash_insert(&tokenizer->ids, piece->bytes, piece->length, (int32_t)id, &existing, error);
-        if (read && existing) read = error_set(error, "model.vocab: two pieces stand for the same bytes (id %lld)", (long long)id);
+        if (read && existing)
+            read = error_set(error, "model.vocab: two pieces stand for the same bytes (id %lld)", (long long)id);
     }
     text_free(&bytes);
     for (int byte = 0; read && byte < 256; byte++) {
         const char one = (char)byte;
         tokenizer->byte_ids[byte] = hash_find(&tokenizer->ids, &one, 1, -1);
-        if (tokenizer->byte_ids[byte] < 0) read = error_set(error, "model.vocab has no piece for byte 0x%02x: not a byte-level vocabulary", byte);
+        if (tokenizer->byte_ids[byte] < 0)
+            read = error_set(error, "model.vocab has no piece for byte 0x%02x: not a byte-level vocabulary", byte);
     }
     return read;
 }
@@ -75,7 +80,8 @@ static int32_t piece_id(struct tokenizer *tokenizer, struct text *bytes, const c
 }
 
 /* A merge is "left right", or ["left", "right"] in newer files. */
-static bool read_merge(struct tokenizer *tokenizer, const json_node *entry, int32_t rank, struct text *bytes, struct error *error) {
+static bool read_merge(struct tokenizer *tokenizer, const json_node *entry, int32_t rank, struct text *bytes,
+                       struct error *error) {
     const char *left = json_string(entry), *right = NULL;
     size_t left_length = 0;
     if (left != NULL) {
@@ -90,8 +96,10 @@ static bool read_merge(struct tokenizer *tokenizer, const json_node *entry, int3
         left_length = left == NULL ? 0 : strlen(left);
     }
     if (left == NULL || right == NULL) return error_set(error, "model.merges: entry %d is no pair", rank);
-    const int32_t first = piece_id(tokenizer, bytes, left, left_length), second = piece_id(tokenizer, bytes, right, strlen(right));
-    if (first < 0 || second < 0) return error_set(error, "model.merges: entry %d names a piece that is not in the vocabulary", rank);
+    const int32_t first = piece_id(tokenizer, bytes, left, left_length),
+                  second = piece_id(tokenizer, bytes, right, strlen(right));
+    if (first < 0 || second < 0)
+        return error_set(error, "model.merges: entry %d names a piece that is not in the vocabulary", rank);
     text_clear(bytes);
     text_append(bytes, tokenizer->pieces[first].bytes, tokenizer->pieces[first].length);
     text_append(bytes, tokenizer->pieces[second].bytes, tokenizer->pieces[second].length);
@@ -101,13 +109,15 @@ static bool read_merge(struct tokenizer *tokenizer, const json_node *entry, int3
     return true;
 }
 
-static bool read_model(struct tokenizer *tokenizer, const json_node *model, const json_node *added, struct error *error) {
+static bool read_model(struct tokenizer *tokenizer, const json_node *model, const json_node *added,
+                       struct error *error) {
     int64_t largest;
     const json_node *vocabulary = json_member(model, "vocab"), *merges = json_member(model, "merges");
     if (strcmp(type_of(model), "BPE") != 0) return unsupported("model", model, error);
     static const char *const must_be_false[] = {"byte_fallback", "fuse_unk"};
     for (size_t i = 0; i < sizeof must_be_false / sizeof must_be_false[0]; i++) {
-        if (json_bool(json_member(model, must_be_false[i]), false)) return error_set(error, "model: \"%s\": true is not supported", must_be_false[i]);
+        if (json_bool(json_member(model, must_be_false[i]), false))
+            return error_set(error, "model: \"%s\": true is not supported", must_be_false[i]);
     }
     if (!json_is_object(vocabulary)) return error_set(error, "model.vocab is not an object");
     if (!json_is_array(merges)) return error_set(error, "model.merges is not a list");
@@ -115,7 +125,8 @@ static bool read_model(struct tokenizer *tokenizer, const json_node *model, cons
     if (!measure_ids(vocabulary, added, &largest, error)) return false;
     tokenizer->vocabulary = (size_t)largest + 1;
     tokenizer->pieces = memory_zero(tokenizer->vocabulary, sizeof *tokenizer->pieces);
-    if (tokenizer->pieces == NULL) return memory_error(error, tokenizer->vocabulary * sizeof *tokenizer->pieces, "the vocabulary");
+    if (tokenizer->pieces == NULL)
+        return memory_error(error, tokenizer->vocabulary * sizeof *tokenizer->pieces, "the vocabulary");
     if (!read_vocabulary(tokenizer, vocabulary, error)) return false;
     if (!merge_table_open(&tokenizer->merges, json_count(merges), error)) return false;
     struct text bytes = {0};
@@ -133,17 +144,20 @@ static bool read_added_token(struct tokenizer *tokenizer, const json_node *entry
     const char *content = NULL;
     int64_t id = 0;
     bool special = false;
-    if (!json_get_int(entry, "id", true, 0, ID_LIMIT - 1, &id, error) || !json_get_string(entry, "content", true, &content, error) ||
+    if (!json_get_int(entry, "id", true, 0, ID_LIMIT - 1, &id, error) ||
+        !json_get_string(entry, "content", true, &content, error) ||
         !json_get_bool(entry, "special", false, &special, error)) {
         return false;
     }
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        if (json_bool(json_member(entry, flags[i]), false)) return error_set(error, "\"%s\": true is not supported (token \"%s\")", flags[i], content);
+        if (json_bool(json_member(entry, flags[i]), false))
+            return error_set(error, "\"%s\": true is not supported (token \"%s\")", flags[i], content);
     }
     if (content[0] == '\0') return error_set(error, "id %lld has no content", (long long)id);
     struct piece *piece = &tokenizer->pieces[id];
     bool existing;
-    *piece = (struct piece){arena_string(&tokenizer->arena, content, strlen(content)), (uint32_t)strlen(content), true, special};
+    *piece = (struct piece){arena_string(&tokenizer->arena, content, strlen(content)), (uint32_t)strlen(content), true,
+                            special};
     if (piece->bytes == NULL) return memory_error(error, strlen(content), "the added tokens");
     if (!hash_insert(&tokenizer->added_ids, piece->bytes, piece->length, (int32_t)id, &existing, error)) return false;
     if (existing) return error_set(error, "\"%s\" stands twice", content);
@@ -163,7 +177,8 @@ static bool read_added(struct tokenizer *tokenizer, const json_node *list, struc
     for (size_t i = 1; i < tokenizer->added_count; i++) {
         const int32_t id = tokenizer->added[i];
         size_t j = i;
-        for (; j > 0 && tokenizer->pieces[tokenizer->added[j - 1]].length < tokenizer->pieces[id].length; j--) tokenizer->added[j] = tokenizer->added[j - 1];
+        for (; j > 0 && tokenizer->pieces[tokenizer->added[j - 1]].length < tokenizer->pieces[id].length; j--)
+            tokenizer->added[j] = tokenizer->added[j - 1];
         tokenizer->added[j] = id;
     }
     return true;
@@ -184,14 +199,16 @@ static bool read_normalizer(struct tokenizer *tokenizer, const json_node *node, 
 }
 
 static bool set_pattern(struct tokenizer *tokenizer, const char *pattern, struct error *error) {
-    if (tokenizer->pretokenizer != NULL) return error_set(error, "pre_tokenizer: more than one pattern is not supported");
+    if (tokenizer->pretokenizer != NULL)
+        return error_set(error, "pre_tokenizer: more than one pattern is not supported");
     return pretokenizer_open(&tokenizer->pretokenizer, pattern, error);
 }
 
 static bool read_pretokenizer(struct tokenizer *tokenizer, const json_node *node, struct error *error) {
     const char *type = type_of(node);
     if (strcmp(type, "Sequence") == 0) {
-        for (const json_node *part = json_first(json_member(node, "pretokenizers")); part != NULL; part = json_next(part)) {
+        for (const json_node *part = json_first(json_member(node, "pretokenizers")); part != NULL;
+             part = json_next(part)) {
             if (strcmp(type_of(part), "Sequence") == 0) return unsupported("pre_tokenizer", part, error);
             if (!read_pretokenizer(tokenizer, part, error)) return false;
         }
@@ -202,7 +219,8 @@ static bool read_pretokenizer(struct tokenizer *tokenizer, const json_node *node
         return !json_bool(json_member(node, "use_regex"), true) || set_pattern(tokenizer, pretokenizer_gpt2, error);
     }
     if (strcmp(type, "Split") != 0) return unsupported("pre_tokenizer", node, error);
-    const char *pattern = json_string(json_member(json_member(node, "pattern"), "Regex")), *behavior = json_string(json_member(node, "behavior"));
+    const char *pattern = json_string(json_member(json_member(node, "pattern"), "Regex")),
+               *behavior = json_string(json_member(node, "behavior"));
     if (pattern == NULL) return error_set(error, "pre_tokenizer: Split without a pattern \"Regex\" is not supported");
     if (behavior == NULL || strcmp(behavior, "Isolated") != 0 || json_bool(json_member(node, "invert"), false)) {
         return error_set(error, "pre_tokenizer: Split other than \"Isolated\" and not inverted is not supported");
@@ -212,7 +230,9 @@ static bool read_pretokenizer(struct tokenizer *tokenizer, const json_node *node
 
 static bool add_special(struct tokenizer *tokenizer, struct token_list *list, const char *name, struct error *error) {
     const int32_t id = name == NULL ? -1 : tokenizer_token_id(tokenizer, name);
-    if (id < 0) return error_set(error, "post_processor names token \"%s\", which is not in the vocabulary", name == NULL ? "" : name);
+    if (id < 0)
+        return error_set(error, "post_processor names token \"%s\", which is not in the vocabulary",
+                         name == NULL ? "" : name);
     if (!memory_grow(&list->ids, &list->capacity, list->count + 1, sizeof *list->ids, error)) return false;
     list->ids[list->count++] = id;
     return true;
@@ -221,7 +241,8 @@ static bool add_special(struct tokenizer *tokenizer, struct token_list *list, co
 static bool read_postprocessor(struct tokenizer *tokenizer, const json_node *node, struct error *error) {
     if (json_is_null(node) || strcmp(type_of(node), "ByteLevel") == 0) return true;
     if (strcmp(type_of(node), "Sequence") == 0) {
-        for (const json_node *part = json_first(json_member(node, "processors")); part != NULL; part = json_next(part)) {
+        for (const json_node *part = json_first(json_member(node, "processors")); part != NULL;
+             part = json_next(part)) {
             if (strcmp(type_of(part), "Sequence") == 0) return unsupported("post_processor", part, error);
             if (!read_postprocessor(tokenizer, part, error)) return false;
         }
@@ -230,8 +251,11 @@ static bool read_postprocessor(struct tokenizer *tokenizer, const json_node *nod
     if (strcmp(type_of(node), "TemplateProcessing") != 0) return unsupported("post_processor", node, error);
     struct token_list *list = &tokenizer->before;
     for (const json_node *part = json_first(json_member(node, "single")); part != NULL; part = json_next(part)) {
-        if (json_member(part, "Sequence") != NULL) list = &tokenizer->after;
-        else if (!add_special(tokenizer, list, json_string(json_member(json_member(part, "SpecialToken"), "id")), error)) return false;
+        if (json_member(part, "Sequence") != NULL)
+            list = &tokenizer->after;
+        else if (!add_special(tokenizer, list, json_string(json_member(json_member(part, "SpecialToken"), "id")),
+                              error))
+            return false;
     }
     return true;
 }
@@ -242,6 +266,7 @@ bool tokenizer_read(struct tokenizer *tokenizer, const struct json *document, st
     if (!json_is_null(added) && !json_is_array(added)) return error_set(error, "added_tokens is not a list");
     return read_model(tokenizer, json_member(root, "model"), added, error) && read_added(tokenizer, added, error) &&
            read_normalizer(tokenizer, json_member(root, "normalizer"), error) &&
-           (json_is_null(json_member(root, "pre_tokenizer")) || read_pretokenizer(tokenizer, json_member(root, "pre_tokenizer"), error)) &&
+           (json_is_null(json_member(root, "pre_tokenizer")) ||
+            read_pretokenizer(tokenizer, json_member(root, "pre_tokenizer"), error)) &&
            read_postprocessor(tokenizer, json_member(root, "post_processor"), error);
 }

@@ -17,16 +17,17 @@ struct piece {
 struct tokenizer {
     struct piece *pieces; /* [vocabulary] by id */
     size_t vocabulary;
-    struct hash ids;          /* bytes of a vocabulary piece → id */
-    struct hash added_ids;    /* content of an added token → id */
-    int32_t *added;           /* [added_count] ids, longest content first */
+    struct hash ids;       /* bytes of a vocabulary piece → id */
+    struct hash added_ids; /* content of an added token → id */
+    int32_t *added;        /* [added_count] ids, longest content first */
     size_t added_count;
-    bool added_first[256];    /* bytes with which an added token begins */
+    bool added_first[256]; /* bytes with which an added token begins */
     int32_t byte_ids[256];
     struct merge_table merges;
     struct pretokenizer *pretokenizer; /* NULL: the whole text is one word */
-    bool nfc, prefix_space, whole_words; /* whole_words: a word that is in the vocabulary is not merged (ignore_merges) */
-    struct token_list before, after;     /* what `special` adds */
+    bool nfc, prefix_space,
+        whole_words;                 /* whole_words: a word that is in the vocabulary is not merged (ignore_merges) */
+    struct token_list before, after; /* what `special` adds */
     struct arena arena;
 };
 

@@ -26,8 +26,8 @@ static uint64_t checksum_of(const struct header *header, const float *values, co
     return hash_bytes(v, bytes, sum);
 }
 
-bool checkpoint_write(const char *path, uint64_t fingerprint, const struct progress_state *state, const struct parameters *set,
-                      const struct adamw *optimizer, struct error *error) {
+bool checkpoint_write(const char *path, uint64_t fingerprint, const struct progress_state *state,
+                      const struct parameters *set, const struct adamw *optimizer, struct error *error) {
     struct header header;
     memset(&header, 0, sizeof header);
     memcpy(header.magic, magic, sizeof magic);
@@ -39,19 +39,21 @@ bool checkpoint_write(const char *path, uint64_t fingerprint, const struct progr
     const size_t bytes = (size_t)set->total * sizeof(float);
     struct file_writer *writer;
     if (!file_writer_open(&writer, path, error)) return false;
-    const bool done = file_writer_write(writer, &header, sizeof header, error) && file_writer_write(writer, set->values, bytes, error) &&
-                      file_writer_write(writer, optimizer->m, bytes, error) && file_writer_write(writer, optimizer->v, bytes, error) &&
-                      file_writer_commit(writer, error);
+    const bool done = file_writer_write(writer, &header, sizeof header, error) &&
+                      file_writer_write(writer, set->values, bytes, error) &&
+                      file_writer_write(writer, optimizer->m, bytes, error) &&
+                      file_writer_write(writer, optimizer->v, bytes, error) && file_writer_commit(writer, error);
     file_writer_close(writer);
     return done;
 }
 
-static bool check_header(const struct header *header, const struct file_map *map, uint64_t fingerprint, const struct parameters *set,
-                         struct error *error) {
+static bool check_header(const struct header *header, const struct file_map *map, uint64_t fingerprint,
+                         const struct parameters *set, struct error *error) {
     const size_t bytes = (size_t)set->total * sizeof(float);
     if (memcmp(header->magic, magic, sizeof magic) != 0) return error_set(error, "this is no checkpoint of casemix");
     if (header->total != set->total || map->size != sizeof *header + 3 * bytes) {
-        return error_set(error, "%zu bytes, expected %zu: it is cut short or of another model", map->size, sizeof *header + 3 * bytes);
+        return error_set(error, "%zu bytes, expected %zu: it is cut short or of another model", map->size,
+                         sizeof *header + 3 * bytes);
     }
     if (header->fingerprint != fingerprint) {
         error_set(error, "recipe, data or model have changed since it was written");
@@ -60,8 +62,8 @@ static bool check_header(const struct header *header, const struct file_map *map
     return true;
 }
 
-bool checkpoint_read(const char *path, uint64_t fingerprint, struct progress_state *state, const struct parameters *set, struct adamw *optimizer,
-                     struct error *error) {
+bool checkpoint_read(const char *path, uint64_t fingerprint, struct progress_state *state, const struct parameters *set,
+                     struct adamw *optimizer, struct error *error) {
     struct file_map map;
     struct header header;
     if (!file_map_open(&map, path, error)) return false;
@@ -72,8 +74,10 @@ bool checkpoint_read(const char *path, uint64_t fingerprint, struct progress_sta
     }
     if (read) {
         const size_t bytes = (size_t)set->total * sizeof(float);
-        const float *values = (const float *)(const void *)(map.data + sizeof header), *m = values + set->total, *v = m + set->total;
-        read = checksum_of(&header, values, m, v) == header.checksum || error_set(error, "its checksum is wrong: the file is damaged");
+        const float *values = (const float *)(const void *)(map.data + sizeof header), *m = values + set->total,
+                    *v = m + set->total;
+        read = checksum_of(&header, values, m, v) == header.checksum ||
+               error_set(error, "its checksum is wrong: the file is damaged");
         if (read) {
             memcpy(set->values, values, bytes);
             memcpy(optimizer->m, m, bytes);

@@ -10,7 +10,8 @@
 enum { BLOCK = 1024 };
 
 /* Encodes the stays of one block, each into its own list. The first error of the block is kept. */
-static bool encode_block(struct token_list *lists, const struct stay *stays, size_t count, const struct tokenizer *tokenizer, struct error *error) {
+static bool encode_block(struct token_list *lists, const struct stay *stays, size_t count,
+                         const struct tokenizer *tokenizer, struct error *error) {
     size_t failed = count;
     struct error first = {0};
 #pragma omp parallel for schedule(dynamic, 16)
@@ -31,7 +32,8 @@ static bool encode_block(struct token_list *lists, const struct stay *stays, siz
     return error_context(error, "stay %zu of the block", failed + 1);
 }
 
-static bool append_block(struct encoded *encoded, size_t *capacity, const struct token_list *lists, size_t count, int64_t max_tokens, struct error *error) {
+static bool append_block(struct encoded *encoded, size_t *capacity, const struct token_list *lists, size_t count,
+                         int64_t max_tokens, struct error *error) {
     for (size_t i = 0; i < count; i++) {
         const size_t kept = lists[i].count > (size_t)max_tokens ? (size_t)max_tokens : lists[i].count;
         const size_t before = (size_t)encoded->starts[encoded->count];
@@ -43,15 +45,19 @@ static bool append_block(struct encoded *encoded, size_t *capacity, const struct
     return true;
 }
 
-static bool find_labels(struct encoded *encoded, const struct dataset *dataset, const struct labels *labels, struct error *error) {
+static bool find_labels(struct encoded *encoded, const struct dataset *dataset, const struct labels *labels,
+                        struct error *error) {
     for (size_t i = 0; i < dataset->count; i++) {
         encoded->labels[i] = labels_find(labels, dataset->stays[i].drg);
-        if (encoded->labels[i] < 0) return error_set(error, "stay %zu has DRG %d, which labels.tsv does not list", i + 1, dataset->stays[i].drg);
+        if (encoded->labels[i] < 0)
+            return error_set(error, "stay %zu has DRG %d, which labels.tsv does not list", i + 1,
+                             dataset->stays[i].drg);
     }
     return true;
 }
 
-static bool encode_all(struct encoded *encoded, const struct dataset *dataset, const struct tokenizer *tokenizer, int64_t max_tokens, struct error *error) {
+static bool encode_all(struct encoded *encoded, const struct dataset *dataset, const struct tokenizer *tokenizer,
+                       int64_t max_tokens, struct error *error) {
     struct token_list *lists = memory_zero(BLOCK, sizeof *lists);
     struct progress progress;
     size_t capacity = 0;
@@ -59,7 +65,8 @@ static bool encode_all(struct encoded *encoded, const struct dataset *dataset, c
     progress_start(&progress, "encoding", "notes", dataset->count);
     for (size_t first = 0; done && first < dataset->count; first += BLOCK) {
         const size_t count = dataset->count - first < BLOCK ? dataset->count - first : BLOCK;
-        done = encode_block(lists, dataset->stays + first, count, tokenizer, error) && append_block(encoded, &capacity, lists, count, max_tokens, error);
+        done = encode_block(lists, dataset->stays + first, count, tokenizer, error) &&
+               append_block(encoded, &capacity, lists, count, max_tokens, error);
         progress_update(&progress, first + count);
     }
     progress_finish(&progress);
@@ -68,8 +75,8 @@ static bool encode_all(struct encoded *encoded, const struct dataset *dataset, c
     return done;
 }
 
-bool encoded_load(struct encoded *encoded, const char *path, const struct tokenizer *tokenizer, const struct labels *labels, int64_t max_tokens,
-                  struct error *error) {
+bool encoded_load(struct encoded *encoded, const char *path, const struct tokenizer *tokenizer,
+                  const struct labels *labels, int64_t max_tokens, struct error *error) {
     struct dataset dataset = {0};
     *encoded = (struct encoded){0};
     bool done = dataset_load(&dataset, path, error);
@@ -79,15 +86,17 @@ bool encoded_load(struct encoded *encoded, const char *path, const struct tokeni
         encoded->labels = memory_alloc(dataset.count, sizeof *encoded->labels);
         done = (encoded->starts != NULL && encoded->labels != NULL) || memory_error(error, dataset.count * 12, path);
     }
-    done = done && ((find_labels(encoded, &dataset, labels, error) && encode_all(encoded, &dataset, tokenizer, max_tokens, error)) ||
+    done = done && ((find_labels(encoded, &dataset, labels, error) &&
+                     encode_all(encoded, &dataset, tokenizer, max_tokens, error)) ||
                     error_context(error, "%s", path));
     dataset_free(&dataset);
     if (!done) {
         encoded_free(encoded);
         return false;
     }
-    encoded->fingerprint = hash_bytes(encoded->tokens, (size_t)encoded->starts[encoded->count] * sizeof *encoded->tokens, 1) ^
-                           hash_bytes(encoded->labels, encoded->count * sizeof *encoded->labels, 2);
+    encoded->fingerprint =
+        hash_bytes(encoded->tokens, (size_t)encoded->starts[encoded->count] * sizeof *encoded->tokens, 1) ^
+        hash_bytes(encoded->labels, encoded->count * sizeof *encoded->labels, 2);
     return true;
 }
 

@@ -11,17 +11,18 @@
 struct error;
 
 struct encoded {
-    int32_t *tokens;   /* all sequences end to end */
-    int64_t *starts;   /* [count + 1] */
-    int32_t *labels;   /* [count] */
+    int32_t *tokens; /* all sequences end to end */
+    int64_t *starts; /* [count + 1] */
+    int32_t *labels; /* [count] */
     size_t count;
-    size_t truncated;  /* sequences that lost tokens to max_tokens */
+    size_t truncated;     /* sequences that lost tokens to max_tokens */
     uint64_t fingerprint; /* of tokens and labels: a resumed run must see the same */
 };
 
-/* Encodes DIR/NAME (train.jsonl, …). A stay whose DRG is not among the labels, and a text without tokens, is an error that names its line. */
-bool encoded_load(struct encoded *encoded, const char *path, const struct tokenizer *tokenizer, const struct labels *labels, int64_t max_tokens,
-                  struct error *error);
+/* Encodes DIR/NAME (train.jsonl, …). A stay whose DRG is not among the labels, and a text without tokens, is an error
+ * that names its line. */
+bool encoded_load(struct encoded *encoded, const char *path, const struct tokenizer *tokenizer,
+                  const struct labels *labels, int64_t max_tokens, struct error *error);
 void encoded_free(struct encoded *encoded);
 
 /* order [count]: a permutation that depends on seed and epoch alone. */

@@ -23,7 +23,8 @@ double gradient_norm(const struct parameters *set) {
     enum { PIECE = 1 << 14, PIECES = 1 << 10 };
     double total = 0, sums[PIECES];
     for (int64_t first = 0; first < set->total; first += (int64_t)PIECE * PIECES) {
-        const int64_t left = set->total - first, pieces = left > (int64_t)PIECE * PIECES ? PIECES : (left + PIECE - 1) / PIECE;
+        const int64_t left = set->total - first,
+                      pieces = left > (int64_t)PIECE * PIECES ? PIECES : (left + PIECE - 1) / PIECE;
 #pragma omp parallel for schedule(static)
         for (int64_t p = 0; p < pieces; p++) {
             const float *g = set->gradients + first + p * PIECE;
@@ -45,7 +46,8 @@ void adamw_update(struct adamw *optimizer, const struct parameters *set, double 
     const float beta1 = (float)optimizer->beta1, beta2 = (float)optimizer->beta2;
     const float fresh1 = (float)(1 - optimizer->beta1), fresh2 = (float)(1 - optimizer->beta2);
     const float step = (float)(rate / (1 - pow(optimizer->beta1, (double)t)));
-    const float correction = (float)(1 / sqrt(1 - pow(optimizer->beta2, (double)t))), epsilon = (float)optimizer->epsilon;
+    const float correction = (float)(1 / sqrt(1 - pow(optimizer->beta2, (double)t))),
+                epsilon = (float)optimizer->epsilon;
     float *p = set->values, *m = optimizer->m, *v = optimizer->v;
     const float *gradients = set->gradients;
 #pragma omp parallel for simd schedule(static)

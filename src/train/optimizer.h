@@ -10,9 +10,9 @@ struct error;
 
 struct adamw {
     double beta1, beta2, epsilon, weight_decay;
-    double max_norm;  /* gradients are scaled down to this global norm; 0: never */
-    float *m, *v;     /* [total] moments */
-    int64_t step;     /* updates made */
+    double max_norm; /* gradients are scaled down to this global norm; 0: never */
+    float *m, *v;    /* [total] moments */
+    int64_t step;    /* updates made */
 };
 
 /* Allocates the moments for these parameters, zeroed; the settings are the caller's to fill. */

@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const cyaml_strval_t methods[] = {{"classify", METHOD_CLASSIFY}, {"tokenizer", METHOD_TOKENIZER}};
-static const cyaml_strval_t schedules[] = {{"constant", SCHEDULE_CONSTANT}, {"linear", SCHEDULE_LINEAR}, {"cosine", SCHEDULE_COSINE}};
+static const cyaml_strval_t schedules[] = {
+    {"constant", SCHEDULE_CONSTANT}, {"linear", SCHEDULE_LINEAR}, {"cosine", SCHEDULE_COSINE}};
 static const cyaml_strval_t dtypes[] = {{"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}};
 
 static const cyaml_schema_value_t string_value = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 256)};
@@ -46,7 +47,8 @@ static const cyaml_schema_field_t train_fields[] = {
     INTEGER(micro_batch_tokens, struct recipe_train),
     INTEGER(max_tokens, struct recipe_train),
     NUMBER(learning_rate, struct recipe_train),
-    CYAML_FIELD_ENUM("schedule", CYAML_FLAG_STRICT, struct recipe_train, schedule, schedules, CYAML_ARRAY_LEN(schedules)),
+    CYAML_FIELD_ENUM("schedule", CYAML_FLAG_STRICT, struct recipe_train, schedule, schedules,
+                     CYAML_ARRAY_LEN(schedules)),
     CYAML_FIELD_FLOAT("min_learning_rate_ratio", CYAML_FLAG_OPTIONAL, struct recipe_train, min_learning_rate_ratio),
     NUMBER(warmup_share, struct recipe_train),
     NUMBER(weight_decay, struct recipe_train),
@@ -65,7 +67,8 @@ static const cyaml_schema_field_t train_fields[] = {
 static const cyaml_schema_field_t tokenizer_fields[] = {
     INTEGER(vocabulary, struct recipe_tokenizer),
     INTEGER(minimum_count, struct recipe_tokenizer),
-    CYAML_FIELD_SEQUENCE("special", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_tokenizer, special, &string_value, 0, 1024),
+    CYAML_FIELD_SEQUENCE("special", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_tokenizer, special,
+                         &string_value, 0, 1024),
     CYAML_FIELD_END,
 };
 
@@ -75,11 +78,13 @@ static const cyaml_schema_field_t recipe_fields[] = {
     CYAML_FIELD_MAPPING_PTR("model", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, model, model_fields),
     CYAML_FIELD_MAPPING_PTR("lora", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, lora, lora_fields),
     CYAML_FIELD_MAPPING_PTR("train", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, train, train_fields),
-    CYAML_FIELD_MAPPING_PTR("tokenizer", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, tokenizer, tokenizer_fields),
+    CYAML_FIELD_MAPPING_PTR("tokenizer", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, tokenizer,
+                            tokenizer_fields),
     CYAML_FIELD_END,
 };
 
-static const cyaml_schema_value_t recipe_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct recipe, recipe_fields)};
+static const cyaml_schema_value_t recipe_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct recipe, recipe_fields)};
 
 /* libcyaml tells the cause first and then the place, line by line: both go into one message. */
 static void collect_message(cyaml_log_t level, void *context, const char *format, va_list arguments) {
@@ -95,10 +100,12 @@ static void collect_message(cyaml_log_t level, void *context, const char *format
 }
 
 static cyaml_config_t yaml_config(struct text *message) {
-    return (cyaml_config_t){.log_fn = collect_message, .log_ctx = message, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
+    return (cyaml_config_t){
+        .log_fn = collect_message, .log_ctx = message, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
 }
 
-/* A line of block YAML: its length with the line feed, its indentation, and whether it holds anything but blanks and a comment. */
+/* A line of block YAML: its length with the line feed, its indentation, and whether it holds anything but blanks and a
+ * comment. */
 struct yaml_line {
     const char *bytes;
     size_t length, indent;
@@ -115,7 +122,8 @@ static struct yaml_line line_at(const struct text *text, size_t at) {
 }
 
 static bool gives_key(const struct yaml_line *line, const char *key, size_t length) {
-    return line->length > line->indent + length && memcmp(line->bytes + line->indent, key, length) == 0 && line->bytes[line->indent + length] == ':';
+    return line->length > line->indent + length && memcmp(line->bytes + line->indent, key, length) == 0 &&
+           line->bytes[line->indent + length] == ':';
 }
 
 /* Where a key of a section ("" for the top level) stands or would go. */
@@ -154,7 +162,8 @@ static bool apply_override(struct text *text, const char *override, struct error
     }
     char key[128];
     const size_t length = (size_t)(equals - override);
-    if (length >= sizeof key || strchr(equals, '\n') != NULL) return error_usage(error, "--set %s: no valid key", override);
+    if (length >= sizeof key || strchr(equals, '\n') != NULL)
+        return error_usage(error, "--set %s: no valid key", override);
     memcpy(key, override, length);
     key[length] = '\0';
     const char *dot = strchr(key, '.'), *name = dot == NULL ? key : dot + 1;
@@ -180,25 +189,36 @@ static bool in_range(const char *name, double value, double low, double high, st
 
 static bool check_train(const struct recipe_train *t, struct error *error) {
     const double most = 1e9;
-    return in_range("train.epochs", t->epochs, 1e-6, 1e6, error) && in_range("train.batch_size", (double)t->batch_size, 1, 1 << 20, error) &&
+    return in_range("train.epochs", t->epochs, 1e-6, 1e6, error) &&
+           in_range("train.batch_size", (double)t->batch_size, 1, 1 << 20, error) &&
            in_range("train.micro_batch_tokens", (double)t->micro_batch_tokens, 1, 1 << 24, error) &&
-           in_range("train.max_tokens", (double)t->max_tokens, 1, 1 << 24, error) && in_range("train.learning_rate", t->learning_rate, 0, 10, error) &&
+           in_range("train.max_tokens", (double)t->max_tokens, 1, 1 << 24, error) &&
+           in_range("train.learning_rate", t->learning_rate, 0, 10, error) &&
            in_range("train.min_learning_rate_ratio", t->min_learning_rate_ratio, 0, 1, error) &&
-           in_range("train.warmup_share", t->warmup_share, 0, 1, error) && in_range("train.weight_decay", t->weight_decay, 0, 10, error) &&
-           in_range("train.beta1", t->beta1, 0, 0.99999, error) && in_range("train.beta2", t->beta2, 0, 0.999999, error) &&
-           in_range("train.epsilon", t->epsilon, 1e-20, 1, error) && in_range("train.max_grad_norm", t->max_grad_norm, 0, 1e6, error) &&
-           in_range("train.eval_every", (double)t->eval_every, 1, most, error) && in_range("train.save_every", (double)t->save_every, 1, most, error) &&
-           in_range("train.log_every", (double)t->log_every, 1, most, error) && in_range("train.patience", (double)t->patience, 0, most, error);
+           in_range("train.warmup_share", t->warmup_share, 0, 1, error) &&
+           in_range("train.weight_decay", t->weight_decay, 0, 10, error) &&
+           in_range("train.beta1", t->beta1, 0, 0.99999, error) &&
+           in_range("train.beta2", t->beta2, 0, 0.999999, error) &&
+           in_range("train.epsilon", t->epsilon, 1e-20, 1, error) &&
+           in_range("train.max_grad_norm", t->max_grad_norm, 0, 1e6, error) &&
+           in_range("train.eval_every", (double)t->eval_every, 1, most, error) &&
+           in_range("train.save_every", (double)t->save_every, 1, most, error) &&
+           in_range("train.log_every", (double)t->log_every, 1, most, error) &&
+           in_range("train.patience", (double)t->patience, 0, most, error);
 }
 
 static bool check_model(const struct recipe_model *m, struct error *error) {
     if (strcmp(m->architecture, "qwen2") != 0 && strcmp(m->architecture, "llama") != 0) {
         return error_set(error, "model.architecture is \"%s\", expected qwen2 or llama", m->architecture);
     }
-    return in_range("model.layers", (double)m->layers, 1, 1024, error) && in_range("model.width", (double)m->width, 1, 1 << 16, error) &&
-           in_range("model.heads", (double)m->heads, 1, 1024, error) && in_range("model.kv_heads", (double)m->kv_heads, 1, (double)m->heads, error) &&
-           in_range("model.head_size", (double)m->head_size, 2, 256, error) && in_range("model.ffn_width", (double)m->ffn_width, 1, 1 << 18, error) &&
-           in_range("model.positions", (double)m->positions, 1, 1 << 24, error) && in_range("model.rope_theta", m->rope_theta, 1, 1e12, error) &&
+    return in_range("model.layers", (double)m->layers, 1, 1024, error) &&
+           in_range("model.width", (double)m->width, 1, 1 << 16, error) &&
+           in_range("model.heads", (double)m->heads, 1, 1024, error) &&
+           in_range("model.kv_heads", (double)m->kv_heads, 1, (double)m->heads, error) &&
+           in_range("model.head_size", (double)m->head_size, 2, 256, error) &&
+           in_range("model.ffn_width", (double)m->ffn_width, 1, 1 << 18, error) &&
+           in_range("model.positions", (double)m->positions, 1, 1 << 24, error) &&
+           in_range("model.rope_theta", m->rope_theta, 1, 1e12, error) &&
            in_range("model.norm_eps", m->norm_eps, 1e-12, 1, error) &&
            (m->heads % m->kv_heads == 0 || error_set(error, "model.heads is not a multiple of model.kv_heads")) &&
            (m->head_size % 2 == 0 || error_set(error, "model.head_size is odd"));
@@ -212,8 +232,10 @@ static bool check_recipe(const struct recipe *recipe, struct error *error) {
                in_range("tokenizer.minimum_count", (double)recipe->tokenizer->minimum_count, 1, 1e9, error);
     }
     if (recipe->train == NULL) return error_set(error, "method classify needs a section \"train\"");
-    if (recipe->lora != NULL && (recipe->model != NULL)) return error_set(error, "\"lora\" needs an opened model (--model), not a section \"model\"");
-    if (recipe->lora != NULL && !(in_range("lora.rank", (double)recipe->lora->rank, 1, 4096, error) && in_range("lora.alpha", recipe->lora->alpha, 0, 1e6, error) &&
+    if (recipe->lora != NULL && (recipe->model != NULL))
+        return error_set(error, "\"lora\" needs an opened model (--model), not a section \"model\"");
+    if (recipe->lora != NULL && !(in_range("lora.rank", (double)recipe->lora->rank, 1, 4096, error) &&
+                                  in_range("lora.alpha", recipe->lora->alpha, 0, 1e6, error) &&
                                   in_range("lora.dropout", recipe->lora->dropout, 0, 0.99, error))) {
         return false;
     }
@@ -228,7 +250,8 @@ static const cyaml_schema_field_t *find_field(const cyaml_schema_field_t *fields
     return NULL;
 }
 
-/* libcyaml reads as much of a number as it understands: "1,5" would be 1, and 2.5 an integer 2. So numbers are read here once more, strictly. */
+/* libcyaml reads as much of a number as it understands: "1,5" would be 1, and 2.5 an integer 2. So numbers are read
+ * here once more, strictly. */
 static bool check_numbers(const struct text *text, struct error *error) {
     const cyaml_schema_field_t *section = NULL;
     for (size_t at = 0; at < text->length;) {
@@ -237,18 +260,21 @@ static bool check_numbers(const struct text *text, struct error *error) {
         if (!line.content) continue;
         if (line.indent == 0) section = find_field(recipe_fields, &line);
         const bool inside = section != NULL && section->value.type == CYAML_MAPPING && line.indent > 0;
-        const cyaml_schema_field_t *field = inside ? find_field(section->value.mapping.fields, &line) : line.indent == 0 ? section : NULL;
+        const cyaml_schema_field_t *field = inside             ? find_field(section->value.mapping.fields, &line)
+                                            : line.indent == 0 ? section
+                                                               : NULL;
         if (field == NULL || (field->value.type != CYAML_INT && field->value.type != CYAML_FLOAT)) continue;
         char value[64];
         size_t length = 0, from = line.indent + strlen(field->key) + 1;
         while (from < line.length && (line.bytes[from] == ' ' || line.bytes[from] == '\t')) from++;
-        while (from < line.length && length + 1 < sizeof value && strchr(" \t\r\n#", line.bytes[from]) == NULL) value[length++] = line.bytes[from++];
+        while (from < line.length && length + 1 < sizeof value && strchr(" \t\r\n#", line.bytes[from]) == NULL)
+            value[length++] = line.bytes[from++];
         value[length] = '\0';
         int64_t integer;
         double real;
         if (field->value.type == CYAML_INT ? !parse_int64(value, &integer) : !parse_double(value, &real)) {
-            return error_set(error, "%s%s%s is \"%s\", expected %s", inside ? section->key : "", inside ? "." : "", field->key, value,
-                             field->value.type == CYAML_INT ? "a whole number" : "a number");
+            return error_set(error, "%s%s%s is \"%s\", expected %s", inside ? section->key : "", inside ? "." : "",
+                             field->key, value, field->value.type == CYAML_INT ? "a whole number" : "a number");
         }
     }
     return true;
@@ -257,14 +283,16 @@ static bool check_numbers(const struct text *text, struct error *error) {
 static bool parse_recipe(struct recipe **recipe, const struct text *text, struct error *error) {
     struct text message = {0};
     const cyaml_config_t config = yaml_config(&message);
-    const cyaml_err_t status = cyaml_load_data((const uint8_t *)text->data, text->length, &config, &recipe_schema, (cyaml_data_t **)recipe, NULL);
+    const cyaml_err_t status = cyaml_load_data((const uint8_t *)text->data, text->length, &config, &recipe_schema,
+                                               (cyaml_data_t **)recipe, NULL);
     if (status != CYAML_OK) error_set(error, "%s", message.length > 0 ? message.data : cyaml_strerror(status));
     text_free(&message);
     if (status == CYAML_OK && *recipe == NULL) return error_set(error, "nothing but comments, expected a recipe");
     return status == CYAML_OK && check_numbers(text, error);
 }
 
-bool recipe_load(struct recipe **out, struct text *text, const char *path, const char *const *overrides, size_t override_count, struct error *error) {
+bool recipe_load(struct recipe **out, struct text *text, const char *path, const char *const *overrides,
+                 size_t override_count, struct error *error) {
     struct recipe *recipe = NULL;
     bool done = file_read(text, path, (size_t)1 << 20, error);
     if (done && text->length == 0) done = error_set(error, "%s: empty, expected a recipe", path);

@@ -1,4 +1,5 @@
-/* Recipes: what to train and how, as YAML. A recipe holds every setting, so that the file is the record of the experiment. */
+/* Recipes: what to train and how, as YAML. A recipe holds every setting, so that the file is the record of the
+ * experiment. */
 #ifndef CASEMIX_TRAIN_RECIPE_H
 #define CASEMIX_TRAIN_RECIPE_H
 
@@ -36,11 +37,11 @@ struct recipe_train {
     double learning_rate;
     enum schedule_kind schedule;
     double min_learning_rate_ratio; /* cosine */
-    double warmup_share;        /* of all steps */
+    double warmup_share;            /* of all steps */
     double weight_decay, beta1, beta2, epsilon;
     double max_grad_norm;
     int64_t eval_every, save_every, log_every; /* steps */
-    int64_t patience;           /* evaluations without a better dev loss before stopping; 0: never */
+    int64_t patience;                          /* evaluations without a better dev loss before stopping; 0: never */
     enum dtype save_dtype;
 };
 
@@ -53,15 +54,16 @@ struct recipe_tokenizer {
 struct recipe {
     enum method method;
     int64_t seed;
-    struct recipe_model *model;         /* NULL: the model is opened */
-    struct recipe_lora *lora;           /* NULL: all weights are trained */
+    struct recipe_model *model; /* NULL: the model is opened */
+    struct recipe_lora *lora;   /* NULL: all weights are trained */
     struct recipe_train *train;
     struct recipe_tokenizer *tokenizer;
 };
 
-/* Reads a recipe, with overrides of the form "train.learning_rate=3e-4" applied to its text. *text receives the recipe as it was parsed. Unknown keys, wrong
- * types and values out of range are refused by name. Release with recipe_free. */
-bool recipe_load(struct recipe **recipe, struct text *text, const char *path, const char *const *overrides, size_t override_count, struct error *error);
+/* Reads a recipe, with overrides of the form "train.learning_rate=3e-4" applied to its text. *text receives the recipe
+ * as it was parsed. Unknown keys, wrong types and values out of range are refused by name. Release with recipe_free. */
+bool recipe_load(struct recipe **recipe, struct text *text, const char *path, const char *const *overrides,
+                 size_t override_count, struct error *error);
 void recipe_free(struct recipe *recipe);
 
 #endif

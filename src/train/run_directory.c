@@ -13,14 +13,17 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool run_path(const struct training *training, char *path, size_t capacity, const char *name, struct error *error) {
-    return path_join(path, capacity, training->settings->out, name) || error_set(error, "%s: path too long", training->settings->out);
+static bool run_path(const struct training *training, char *path, size_t capacity, const char *name,
+                     struct error *error) {
+    return path_join(path, capacity, training->settings->out, name) ||
+           error_set(error, "%s: path too long", training->settings->out);
 }
 
 static bool copy_file(const struct training *training, const char *name, bool required, struct error *error) {
     char from[4096], to[4096];
     struct text text = {0};
-    if (!path_join(from, sizeof from, training->tokenizer_directory, name)) return error_set(error, "%s: path too long", name);
+    if (!path_join(from, sizeof from, training->tokenizer_directory, name))
+        return error_set(error, "%s: path too long", name);
     if (!required && !path_exists(from)) return true;
     const bool done = file_read(&text, from, 0, error) && run_path(training, to, sizeof to, name, error) &&
                       file_write(to, text.data == NULL ? "" : text.data, text.length, error);
@@ -32,7 +35,8 @@ static bool directory_is_empty(const char *path) {
     DIR *directory = opendir(path);
     bool empty = true;
     if (directory == NULL) return true;
-    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) empty = empty && entry->d_name[0] == '.';
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory))
+        empty = empty && entry->d_name[0] == '.';
     closedir(directory);
     return empty;
 }
@@ -49,7 +53,8 @@ static bool fill_base(const struct training *training, struct run_card *card, st
 }
 
 static bool write_card(const struct training *training, struct error *error) {
-    struct run_card card = {.grouper = training->labels.grouper, .max_tokens = training->train->max_tokens, .labels = training->labels};
+    struct run_card card = {
+        .grouper = training->labels.grouper, .max_tokens = training->train->max_tokens, .labels = training->labels};
     strcpy(card.task, "classify");
     snprintf(card.recipe, sizeof card.recipe, "%s", training->settings->recipe_name);
     return fill_base(training, &card, error) && run_card_write(&card, training->settings->out, error);
@@ -65,7 +70,9 @@ static bool write_config(const struct training *training, struct error *error) {
         snprintf(names[i], sizeof names[i], "%03d", training->labels.codes[i] % 1000);
         pointers[i] = names[i];
     }
-    const char *dtype = training->train->save_dtype == DTYPE_F32 ? "float32" : training->train->save_dtype == DTYPE_BF16 ? "bfloat16" : "float16";
+    const char *dtype = training->train->save_dtype == DTYPE_F32    ? "float32"
+                        : training->train->save_dtype == DTYPE_BF16 ? "bfloat16"
+                                                                    : "float16";
     done = done && model_config_write(&training->decoder.config, training->settings->out, dtype, pointers, error);
     memory_free(names);
     memory_free(pointers);
@@ -86,13 +93,16 @@ bool training_prepare_directory(const struct training *training, struct error *e
         return error_hint(error, "name another --out, or go on with that run by --resume");
     }
     return directory_create(settings->out, error) && run_path(training, path, sizeof path, "recipe.yaml", error) &&
-           file_write(path, settings->recipe_text->data, settings->recipe_text->length, error) && copy_file(training, "tokenizer.json", true, error) &&
-           copy_file(training, "tokenizer_config.json", false, error) && write_config(training, error) && write_card(training, error);
+           file_write(path, settings->recipe_text->data, settings->recipe_text->length, error) &&
+           copy_file(training, "tokenizer.json", true, error) &&
+           copy_file(training, "tokenizer_config.json", false, error) && write_config(training, error) &&
+           write_card(training, error);
 }
 
 bool training_save_model(const struct training *training, struct error *error) {
     const struct train_settings *settings = training->settings;
-    if (settings->recipe->lora == NULL) return decoder_write(&training->decoder, settings->out, training->train->save_dtype, error);
+    if (settings->recipe->lora == NULL)
+        return decoder_write(&training->decoder, settings->out, training->train->save_dtype, error);
     return decoder_write_adapter(&training->decoder, settings->out, &training->lora, settings->model, error);
 }
 
@@ -134,7 +144,8 @@ bool training_cut_log(const struct training *training, int64_t step, struct erro
     /* A last line that a crash cut short is no JSON: what stands before it is kept. */
     struct error ignored = {0};
     json_lines(path, keep_line, &cut, &ignored);
-    const bool done = text_ok(&cut.kept, error) && file_write(path, cut.kept.data == NULL ? "" : cut.kept.data, cut.kept.length, error);
+    const bool done = text_ok(&cut.kept, error) &&
+                      file_write(path, cut.kept.data == NULL ? "" : cut.kept.data, cut.kept.length, error);
     text_free(&cut.kept);
     return done;
 }

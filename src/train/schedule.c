@@ -8,12 +8,14 @@ double schedule_rate(const struct schedule *schedule, int64_t step) {
     double u = span > 0 ? (double)(step - schedule->warmup) / (double)span : 1;
     if (u > 1) u = 1;
     switch (schedule->kind) {
-    case SCHEDULE_LINEAR: return schedule->rate * (1 - u);
+    case SCHEDULE_LINEAR:
+        return schedule->rate * (1 - u);
     case SCHEDULE_COSINE: {
         const double pi = 3.14159265358979323846, r = schedule->min_ratio;
         return schedule->rate * (r + (1 - r) * (1 + cos(pi * u)) / 2);
     }
-    case SCHEDULE_CONSTANT: break;
+    case SCHEDULE_CONSTANT:
+        break;
     }
     return schedule->rate;
 }

@@ -1,4 +1,5 @@
-/* The loop that trains a classifier. It reads from top to bottom: a step is batch, micro-batches, gradient, update; then come log, dev and checkpoint. */
+/* The loop that trains a classifier. It reads from top to bottom: a step is batch, micro-batches, gradient, update;
+ * then come log, dev and checkpoint. */
 #include "train/train_classify.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -18,7 +19,8 @@ static void request_stop(int signal_number) {
 }
 
 /* Copies the sequences order[first … end) into the micro-batch. */
-static struct batch pack(struct training *training, const struct encoded *from, const uint32_t *order, int64_t first, int64_t end) {
+static struct batch pack(struct training *training, const struct encoded *from, const uint32_t *order, int64_t first,
+                         int64_t end) {
     int32_t t = 0;
     training->offsets[0] = 0;
     for (int64_t i = first; i < end; i++) {
@@ -33,7 +35,8 @@ static struct batch pack(struct training *training, const struct encoded *from, 
 }
 
 /* Where the micro-batch that begins at `first` ends: as many sequences as its tokens hold, at least one. */
-static int64_t micro_end(const struct training *training, const struct encoded *from, const uint32_t *order, int64_t first, int64_t limit) {
+static int64_t micro_end(const struct training *training, const struct encoded *from, const uint32_t *order,
+                         int64_t first, int64_t limit) {
     int64_t tokens = 0, i = first;
     for (; i < limit && i - first < training->micro_sequences; i++) {
         const size_t sequence = order == NULL ? (size_t)i : order[i];
@@ -58,9 +61,11 @@ static double batch_gradient(struct training *training, int64_t first, int64_t e
     for (int64_t from = first; from < end;) {
         const int64_t to = micro_end(training, &training->data, training->order, from, end);
         const struct batch batch = pack(training, &training->data, training->order, from, to);
-        const uint64_t dropout = (uint64_t)training->settings->recipe->seed * 1000003 + (uint64_t)(training->state.step * 4099 + from - first + 1);
+        const uint64_t dropout = (uint64_t)training->settings->recipe->seed * 1000003 +
+                                 (uint64_t)(training->state.step * 4099 + from - first + 1);
         decoder_classify_forward(&training->decoder, training->run, &batch, dropout, training->logits);
-        cross_entropy(training->losses, training->logits, training->logits, training->micro_labels, batch.N, training->decoder.config.labels, share);
+        cross_entropy(training->losses, training->logits, training->logits, training->micro_labels, batch.N,
+                      training->decoder.config.labels, share);
         decoder_classify_backward(&training->decoder, training->run, &batch, training->logits);
         loss += sum_losses(training, batch.N);
         training->state.tokens += batch.T;
@@ -79,13 +84,14 @@ static bool diverged(const struct training *training, double loss, double norm, 
         tensor = set->items[i].name;
         break;
     }
-    error_set(error, "step %lld: loss %g, gradient norm %g; the first tensor with a gradient that is no number is %s", (long long)training->state.step, loss,
-              norm, tensor);
+    error_set(error, "step %lld: loss %g, gradient norm %g; the first tensor with a gradient that is no number is %s",
+              (long long)training->state.step, loss, norm, tensor);
     return error_hint(error, "the last checkpoint is kept; lower train.learning_rate or train.max_grad_norm");
 }
 
 static bool train_step(struct training *training, double *loss, double *norm, struct error *error) {
-    const int64_t epoch = training->state.step / training->steps_per_epoch, place = training->state.step % training->steps_per_epoch;
+    const int64_t epoch = training->state.step / training->steps_per_epoch,
+                  place = training->state.step % training->steps_per_epoch;
     if (epoch != training->order_epoch) {
         encoded_shuffle(training->order, training->data.count, (uint64_t)training->settings->recipe->seed, epoch);
         training->order_epoch = epoch;
@@ -95,7 +101,8 @@ static bool train_step(struct training *training, double *loss, double *norm, st
     *loss = batch_gradient(training, first, end);
     *norm = gradient_norm(&training->decoder.parameters);
     if (!isfinite(*loss) || !isfinite(*norm)) return diverged(training, *loss, *norm, error);
-    adamw_update(&training->optimizer, &training->decoder.parameters, schedule_rate(&training->schedule, training->state.step), *norm);
+    adamw_update(&training->optimizer, &training->decoder.parameters,
+                 schedule_rate(&training->schedule, training->state.step), *norm);
     training->state.step++;
     training->state.loss_sum += *loss;
     training->state.loss_count++;
@@ -130,7 +137,8 @@ static bool log_step(struct training *training, double norm, struct error *error
     const double seconds = time_now() - training->started, mean = state->loss_sum / (double)state->loss_count;
     char line[512];
     snprintf(line, sizeof line,
-             "{\"step\": %lld, \"epoch\": %.6g, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, \"tokens\": %lld, \"tokens_per_second\": %.0f, "
+             "{\"step\": %lld, \"epoch\": %.6g, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, \"tokens\": %lld, "
+             "\"tokens_per_second\": %.0f, "
              "\"seconds\": %.2f}",
              (long long)state->step, (double)state->step / (double)training->steps_per_epoch, mean, norm,
              schedule_rate(&training->schedule, state->step - 1), (long long)state->tokens,
@@ -153,27 +161,33 @@ static bool evaluate(struct training *training, struct progress *progress, struc
         if (!training_save_model(training, error)) return false;
     }
     char line[256];
-    snprintf(line, sizeof line, "{\"step\": %lld, \"dev_loss\": %.9g, \"dev_acc1\": %.9g, \"best_step\": %lld, \"seconds\": %.2f}", (long long)state->step,
-             loss, accuracy, (long long)state->best_step, time_now() - training->started);
+    snprintf(line, sizeof line,
+             "{\"step\": %lld, \"dev_loss\": %.9g, \"dev_acc1\": %.9g, \"best_step\": %lld, \"seconds\": %.2f}",
+             (long long)state->step, loss, accuracy, (long long)state->best_step, time_now() - training->started);
     progress_note(progress, "dev loss %.3f acc@1 %.1f %%", loss, 100 * accuracy);
     return training_log(training, line, error);
 }
 
 static bool save_checkpoint(const struct training *training, struct error *error) {
     char path[4096];
-    if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin")) return error_set(error, "%s: path too long", training->settings->out);
-    return checkpoint_write(path, training->fingerprint, &training->state, &training->decoder.parameters, &training->optimizer, error);
+    if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin"))
+        return error_set(error, "%s: path too long", training->settings->out);
+    return checkpoint_write(path, training->fingerprint, &training->state, &training->decoder.parameters,
+                            &training->optimizer, error);
 }
 
 static bool load_checkpoint(struct training *training, struct error *error) {
     char path[4096];
-    if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin")) return error_set(error, "%s: path too long", training->settings->out);
-    return checkpoint_read(path, training->fingerprint, &training->state, &training->decoder.parameters, &training->optimizer, error) &&
+    if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin"))
+        return error_set(error, "%s: path too long", training->settings->out);
+    return checkpoint_read(path, training->fingerprint, &training->state, &training->decoder.parameters,
+                           &training->optimizer, error) &&
            training_cut_log(training, training->state.step, error);
 }
 
 static bool must_stop(const struct training *training) {
-    return stop_requested || (training->settings->stop_after > 0 && training->state.step >= training->settings->stop_after);
+    return stop_requested ||
+           (training->settings->stop_after > 0 && training->state.step >= training->settings->stop_after);
 }
 
 static bool run_steps(struct training *training, struct progress *progress, struct error *error) {
@@ -211,15 +225,19 @@ static bool run(struct training *training, struct error *error) {
     progress_finish(&progress);
     signal(SIGINT, interrupt);
     signal(SIGTERM, terminate);
-    if (done) log_info("best dev loss %.4f at step %lld; the model is in %s", training->state.best_loss, (long long)training->state.best_step, training->settings->out);
+    if (done)
+        log_info("best dev loss %.4f at step %lld; the model is in %s", training->state.best_loss,
+                 (long long)training->state.best_step, training->settings->out);
     return done;
 }
 
 bool train_classify(const struct train_settings *settings, struct error *error) {
     struct training training;
     bool done = training_open(&training, settings, error);
-    if (done && settings->plan) training_print_plan(&training);
-    else if (done) done = run(&training, error);
+    if (done && settings->plan)
+        training_print_plan(&training);
+    else if (done)
+        done = run(&training, error);
     training_close(&training);
     return done;
 }

@@ -18,8 +18,8 @@ struct train_settings {
     const char *tokenizer; /* directory with tokenizer.json; NULL: the model's */
     const char *out;       /* run directory */
     bool resume;
-    bool plan;             /* print what the run needs and stop */
-    int64_t stop_after;    /* updates in all after which to stop as on SIGTERM; 0: never */
+    bool plan;          /* print what the run needs and stop */
+    int64_t stop_after; /* updates in all after which to stop as on SIGTERM; 0: never */
 };
 
 /* Runs to the end, or stops early with an error that says how to resume. */

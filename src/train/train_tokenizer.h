@@ -7,7 +7,8 @@
 
 struct error;
 
-/* Counts the words of DATA/train.jsonl, learns a BPE as the recipe says, and writes OUT/tokenizer.json and tokenizer_config.json. */
+/* Counts the words of DATA/train.jsonl, learns a BPE as the recipe says, and writes OUT/tokenizer.json and
+ * tokenizer_config.json. */
 bool train_tokenizer(const struct recipe *recipe, const char *data, const char *out, struct error *error);
 
 #endif

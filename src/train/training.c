@@ -29,7 +29,8 @@ static bool open_data(struct training *training, struct error *error) {
     char path[4096];
     const char *directory = training->settings->data;
     const int64_t limit = training->train->max_tokens;
-    return data_path(path, sizeof path, directory, "labels.tsv", error) && labels_load(&training->labels, path, error) &&
+    return data_path(path, sizeof path, directory, "labels.tsv", error) &&
+           labels_load(&training->labels, path, error) &&
            data_path(path, sizeof path, directory, "train.jsonl", error) &&
            encoded_load(&training->data, path, training->tokenizer, &training->labels, limit, error) &&
            data_path(path, sizeof path, directory, "dev.jsonl", error) &&
@@ -62,10 +63,12 @@ static struct model_config config_of_recipe(const struct training *training) {
 
 static bool read_lora(struct training *training, struct error *error) {
     const struct recipe_lora *lora = training->settings->recipe->lora;
-    training->lora = (struct lora_settings){.rank = lora->rank, .alpha = lora->alpha, .dropout = lora->dropout, .rank_stable = lora->rank_stable};
+    training->lora = (struct lora_settings){
+        .rank = lora->rank, .alpha = lora->alpha, .dropout = lora->dropout, .rank_stable = lora->rank_stable};
     for (unsigned i = 0; i < lora->targets_count; i++) {
         int kind = 0;
-        while (kind < PROJECTIONS && strcmp(projection_short_name((enum projection_kind)kind), lora->targets[i]) != 0) kind++;
+        while (kind < PROJECTIONS && strcmp(projection_short_name((enum projection_kind)kind), lora->targets[i]) != 0)
+            kind++;
         if (kind == PROJECTIONS) return error_set(error, "lora.targets: there is no module \"%s\"", lora->targets[i]);
         training->lora.targets[kind] = true;
     }
@@ -86,8 +89,8 @@ static bool open_model(struct training *training, struct error *error) {
     }
     if (!decoder_open(&training->decoder, settings->model, error)) return false;
     if ((int64_t)tokenizer_vocabulary(training->tokenizer) > training->decoder.config.V) {
-        return error_set(error, "the tokenizer has ids up to %zu, the model a vocabulary of %lld", tokenizer_vocabulary(training->tokenizer) - 1,
-                         (long long)training->decoder.config.V);
+        return error_set(error, "the tokenizer has ids up to %zu, the model a vocabulary of %lld",
+                         tokenizer_vocabulary(training->tokenizer) - 1, (long long)training->decoder.config.V);
     }
     if (settings->recipe->lora != NULL) {
         return read_lora(training, error) && decoder_add_lora(&training->decoder, &training->lora, labels, seed, error);
@@ -111,11 +114,13 @@ static bool plan_steps(struct training *training, struct error *error) {
     const double steps = t->epochs * (double)training->steps_per_epoch;
     if (steps > 1e12) return error_set(error, "%g steps are too many", steps);
     training->steps = steps < 1 ? 1 : (int64_t)(steps + 0.5);
-    training->schedule = (struct schedule){t->schedule, t->learning_rate, t->min_learning_rate_ratio, (int64_t)(t->warmup_share * (double)training->steps),
-                                           training->steps};
-    const int64_t most = longest(&training->data) > longest(&training->dev) ? longest(&training->data) : longest(&training->dev);
+    training->schedule = (struct schedule){t->schedule, t->learning_rate, t->min_learning_rate_ratio,
+                                           (int64_t)(t->warmup_share * (double)training->steps), training->steps};
+    const int64_t most =
+        longest(&training->data) > longest(&training->dev) ? longest(&training->data) : longest(&training->dev);
     if (most > training->decoder.config.positions) {
-        error_set(error, "a text has %lld tokens, the model %lld positions", (long long)most, (long long)training->decoder.config.positions);
+        error_set(error, "a text has %lld tokens, the model %lld positions", (long long)most,
+                  (long long)training->decoder.config.positions);
         return error_hint(error, "set train.max_tokens to at most that");
     }
     training->micro_tokens = t->micro_batch_tokens > most ? t->micro_batch_tokens : most;
@@ -131,8 +136,8 @@ static bool open_buffers(struct training *training, struct error *error) {
     training->logits = memory_alloc((size_t)N, (size_t)labels * sizeof(float));
     training->losses = memory_alloc((size_t)N, sizeof(float));
     training->order = memory_alloc(training->data.count, sizeof *training->order);
-    if (training->tokens == NULL || training->offsets == NULL || training->micro_labels == NULL || training->logits == NULL || training->losses == NULL ||
-        training->order == NULL) {
+    if (training->tokens == NULL || training->offsets == NULL || training->micro_labels == NULL ||
+        training->logits == NULL || training->losses == NULL || training->order == NULL) {
         return memory_error(error, (size_t)N * (size_t)labels * sizeof(float), "a micro-batch");
     }
     return decoder_run_open(&training->run, &training->decoder, T, N, true, error) &&
@@ -143,14 +148,19 @@ bool training_open(struct training *training, const struct train_settings *setti
     const struct recipe_train *t = settings->recipe->train;
     *training = (struct training){.settings = settings, .train = t, .order_epoch = -1, .started = time_now()};
     training->state = (struct progress_state){.best_step = -1, .best_loss = (double)INFINITY};
-    if (!open_tokenizer(training, error) || !open_data(training, error) || !open_model(training, error) || !plan_steps(training, error)) return false;
+    if (!open_tokenizer(training, error) || !open_data(training, error) || !open_model(training, error) ||
+        !plan_steps(training, error))
+        return false;
     if (!training_check_memory(training, error)) return false;
     if (settings->plan) return true;
-    training->optimizer = (struct adamw){.beta1 = t->beta1, .beta2 = t->beta2, .epsilon = t->epsilon, .weight_decay = t->weight_decay,
+    training->optimizer = (struct adamw){.beta1 = t->beta1,
+                                         .beta2 = t->beta2,
+                                         .epsilon = t->epsilon,
+                                         .weight_decay = t->weight_decay,
                                          .max_norm = t->max_grad_norm};
     const struct text *recipe = settings->recipe_text;
-    training->fingerprint = hash_bytes(recipe->data, recipe->length, training->data.fingerprint) ^ training->dev.fingerprint ^
-                            (uint64_t)training->decoder.parameters.total;
+    training->fingerprint = hash_bytes(recipe->data, recipe->length, training->data.fingerprint) ^
+                            training->dev.fingerprint ^ (uint64_t)training->decoder.parameters.total;
     return adamw_open(&training->optimizer, &training->decoder.parameters, error) && open_buffers(training, error);
 }
 
@@ -180,9 +190,12 @@ struct need {
 static struct need training_need(const struct training *training) {
     const size_t total = (size_t)training->decoder.parameters.total * sizeof(float);
     struct need need = {.trained = 2 * total, .moments = 2 * total};
-    need.data = (size_t)(training->data.starts[training->data.count] + training->dev.starts[training->dev.count]) * sizeof(int32_t);
-    decoder_run_size(&training->decoder, training->micro_tokens, training->micro_sequences, true, &need.activations, NULL);
-    decoder_run_size(&training->decoder, training->micro_tokens, training->micro_sequences, false, &need.dev_activations, NULL);
+    need.data = (size_t)(training->data.starts[training->data.count] + training->dev.starts[training->dev.count]) *
+                sizeof(int32_t);
+    decoder_run_size(&training->decoder, training->micro_tokens, training->micro_sequences, true, &need.activations,
+                     NULL);
+    decoder_run_size(&training->decoder, training->micro_tokens, training->micro_sequences, false,
+                     &need.dev_activations, NULL);
     return need;
 }
 
@@ -204,7 +217,8 @@ static size_t available_memory(void) {
 
 bool training_check_memory(const struct training *training, struct error *error) {
     const struct need need = training_need(training);
-    const size_t available = available_memory(), left = need_total(&need) - need.trained - need.data; /* those two are held already */
+    const size_t available = available_memory(),
+                 left = need_total(&need) - need.trained - need.data; /* those two are held already */
     if (available == 0 || left <= available) return true;
     error_set(error, "the run needs %zu MiB more, %zu MiB are free", left >> 20, available >> 20);
     return error_hint(error, "lower train.micro_batch_tokens, or train with lora; --plan shows what takes how much");
@@ -213,16 +227,18 @@ bool training_check_memory(const struct training *training, struct error *error)
 void training_print_plan(const struct training *training) {
     const struct need need = training_need(training);
     const double mib = 1 << 20;
-    printf("trained parameters      %12lld in %zu tensors\n", (long long)training->decoder.parameters.total, training->decoder.parameters.count);
+    printf("trained parameters      %12lld in %zu tensors\n", (long long)training->decoder.parameters.total,
+           training->decoder.parameters.count);
     printf("training stays          %12zu (%zu cut to %lld tokens)\n", training->data.count, training->data.truncated,
            (long long)training->train->max_tokens);
     printf("tokens an epoch         %12lld\n", (long long)training->data.starts[training->data.count]);
-    printf("steps                   %12lld of %lld stays, in micro-batches of up to %lld tokens\n", (long long)training->steps,
-           (long long)training->train->batch_size, (long long)training->micro_tokens);
+    printf("steps                   %12lld of %lld stays, in micro-batches of up to %lld tokens\n",
+           (long long)training->steps, (long long)training->train->batch_size, (long long)training->micro_tokens);
     printf("values and gradients    %12.1f MiB\n", (double)need.trained / mib);
     printf("optimizer moments       %12.1f MiB\n", (double)need.moments / mib);
     printf("activations, training   %12.1f MiB\n", (double)need.activations / mib);
     printf("activations, dev        %12.1f MiB\n", (double)need.dev_activations / mib);
     printf("data                    %12.1f MiB\n", (double)need.data / mib);
-    printf("in all                  %12.1f MiB of %.1f free\n", (double)need_total(&need) / mib, (double)available_memory() / mib);
+    printf("in all                  %12.1f MiB of %.1f free\n", (double)need_total(&need) / mib,
+           (double)available_memory() / mib);
 }

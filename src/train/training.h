@@ -1,4 +1,5 @@
-/* What a run of training holds while it is under way; shared by the loop and by the files that prepare and record it. */
+/* What a run of training holds while it is under way; shared by the loop and by the files that prepare and record it.
+ */
 #ifndef CASEMIX_TRAIN_TRAINING_H
 #define CASEMIX_TRAIN_TRAINING_H
 
@@ -21,16 +22,16 @@ struct training {
     struct adamw optimizer;
     struct schedule schedule;
     struct progress_state state;
-    struct decoder_run *run;      /* forward and backward of a micro-batch */
-    struct decoder_run *dev_run;  /* inference on dev */
+    struct decoder_run *run;               /* forward and backward of a micro-batch */
+    struct decoder_run *dev_run;           /* inference on dev */
     int64_t micro_tokens, micro_sequences; /* the largest micro-batch */
     int64_t steps_per_epoch, steps;
-    uint32_t *order;              /* of the current epoch */
-    int64_t order_epoch;          /* -1: none shuffled yet */
+    uint32_t *order;                          /* of the current epoch */
+    int64_t order_epoch;                      /* -1: none shuffled yet */
     int32_t *tokens, *offsets, *micro_labels; /* one micro-batch */
     float *logits, *losses;
     uint64_t fingerprint;
-    double started;               /* of this process */
+    double started; /* of this process */
     int64_t tokens_at_start;
 };
 
