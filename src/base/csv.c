@@ -1,13 +1,13 @@
 /* CSV streams through libcsv: the records of one piece of input are collected, then handed out one by one. */
 #include "base/csv.h"
 #include "base/error.h"
-#include "base/file.h"
 #include "base/memory.h"
+#include "base/read_ahead.h"
 #include "base/text.h"
 #include <csv.h>
 #include <string.h>
 
-enum { PIECE = 1 << 16 };
+enum { PIECE = 1 << 18 };
 #define RECORD_LIMIT ((size_t)64 << 20)
 
 /* A parsed record: fields first_field … of the batch. */
@@ -21,8 +21,8 @@ struct field {
 };
 
 struct csv_reader {
-    struct file_reader *file;
-    char *path, *piece;
+    struct read_ahead *file;
+    char *path;
     struct csv_parser parser;
     bool parser_open, finished, failed;
     struct text bytes; /* of the fields of the batch, each with a NUL */
@@ -119,10 +119,11 @@ static bool feed(struct csv_reader *reader, const char *bytes, size_t length, st
 static bool read_batch(struct csv_reader *reader, struct error *error) {
     drop_batch(reader);
     while (reader->record_count == 0 && !reader->finished) {
+        const char *bytes;
         size_t got;
-        if (!file_reader_read(reader->file, reader->piece, PIECE, &got, error)) return false;
+        if (!read_ahead_next(reader->file, &bytes, &got, error)) return false;
         if (got > 0) {
-            if (!feed(reader, reader->piece, got, error)) return false;
+            if (!feed(reader, bytes, got, error)) return false;
             continue;
         }
         reader->finished = true;
@@ -171,11 +172,9 @@ bool csv_open(struct csv_reader **out, const char *path, struct error *error) {
     if (reader == NULL) return memory_error(error, sizeof *reader, path);
     const char *name = strcmp(path, "-") == 0 ? "standard input" : path;
     reader->path = memory_copy_string(name, strlen(name));
-    reader->piece = memory_alloc(PIECE, 1);
     reader->line = 1;
-    bool opened = reader->path != NULL && reader->piece != NULL;
-    if (!opened) memory_error(error, PIECE, path);
-    opened = opened && file_reader_open(&reader->file, path, error);
+    bool opened = reader->path != NULL || memory_error(error, strlen(name) + 1, path);
+    opened = opened && read_ahead_open(&reader->file, path, error);
     if (opened && csv_init(&reader->parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL) != 0)
         opened = memory_error(error, 128, path);
     reader->parser_open = opened;
@@ -240,19 +239,18 @@ uint64_t csv_line(const struct csv_reader *reader) {
 }
 
 void csv_position(const struct csv_reader *reader, uint64_t *consumed, uint64_t *size) {
-    file_reader_position(reader->file, consumed, size);
+    read_ahead_position(reader->file, consumed, size);
 }
 
 void csv_close(struct csv_reader *reader) {
     if (reader == NULL) return;
     if (reader->parser_open) csv_free(&reader->parser);
-    file_reader_close(reader->file);
+    read_ahead_close(reader->file);
     text_free(&reader->bytes);
     memory_free(reader->fields);
     memory_free(reader->records);
     memory_free(reader->header);
     memory_free(reader->header_bytes);
-    memory_free(reader->piece);
     memory_free(reader->path);
     memory_free(reader);
 }

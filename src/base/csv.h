@@ -26,7 +26,7 @@ const char *csv_column_name(const struct csv_reader *reader, size_t column);
 bool csv_next(struct csv_reader *reader, bool *more, struct error *error);
 const char *csv_field(const struct csv_reader *reader, int column, size_t *length); /* length may be NULL */
 uint64_t csv_line(const struct csv_reader *reader); /* line of the file on which the current record began, from 1 */
-void csv_position(const struct csv_reader *reader, uint64_t *consumed, uint64_t *size); /* as file_reader_position */
+void csv_position(const struct csv_reader *reader, uint64_t *consumed, uint64_t *size); /* as read_ahead_position */
 void csv_close(struct csv_reader *reader);
 
 /* A TSV file (plain or gzip) read whole: tab separated, LF (or CRLF) lines, one header line, no quoting; lines that
