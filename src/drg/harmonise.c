@@ -293,7 +293,7 @@ static const char *find_family(const struct title_map *map, const struct key *ke
 static int find_own(const struct title_map *map, const char *description, size_t length, const char **reason) {
     struct key key;
     key_make(&key, map, description, length);
-    *reason = key.length == 0 ? "empty" : "unknown wording";
+    *reason = key.length == 0 && !key.overflow ? "empty" : "unknown wording";
     if (key.length == 0 || key.overflow) return 0;
     const int32_t found = hash_find(&map->index, key.bytes, key.length, -1);
     if (found >= 0) {
