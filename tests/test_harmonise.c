@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "command.h"
 #include "drg/catalog.h"
 #include "drg/harmonise.h"
 #include "folder.h"
@@ -237,6 +238,22 @@ static void own_rules_agree_with_the_published_table(void **state) {
     title_map_close(published);
 }
 
+static void the_command_maps_arguments_and_lines(void **state) {
+    (void)state;
+    struct printed printed = {0};
+    command_run(&printed, "drg map --grouper v34 'HEART FAILURE & SHOCK W MCC' 'URINARY STONES W MCC'");
+    assert_int_equal(printed.status, 0);
+    assert_string_equal(printed.out.data,
+                        "HEART FAILURE & SHOCK W MCC\t291\tHEART FAILURE AND SHOCK WITH MCC\n"
+                        "URINARY STONES W MCC\t\tretired: v34 parts urinary stones by lithotripsy (691-694)\n");
+    command_run(&printed, "drg map < %s", folder_write_text("lines", "SPLENECTOMY W CC\r\n\nNONSENSE"));
+    assert_int_equal(printed.status, 0);
+    assert_string_equal(printed.out.data, "SPLENECTOMY W CC\t800\tSPLENIC PROCEDURES WITH CC\n\t\tempty\n"
+                                          "NONSENSE\t\tunknown wording\n");
+    command_refuses("raw_description", "drg map --title-map data/README.md FEVER");
+    printed_free(&printed);
+}
+
 static void short_memory_leaves_nothing_behind(void **state) {
     (void)state;
     struct title_map *map;
@@ -264,6 +281,7 @@ int main(void) {
         cmocka_unit_test(a_published_mapping_is_read_as_pandas_would),
         cmocka_unit_test(the_published_way_equals_the_official_one),
         cmocka_unit_test(own_rules_agree_with_the_published_table),
+        cmocka_unit_test(the_command_maps_arguments_and_lines),
         cmocka_unit_test(short_memory_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
