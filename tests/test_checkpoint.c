@@ -82,7 +82,7 @@ static void logits_of(const char *name, float logits[TOKENS * VOCABULARY]) {
     static const int32_t tokens[TOKENS] = {3, 9, 22, 1, 0, 14, 5}, offsets[3] = {0, 4, TOKENS};
     const struct batch batch = {TOKENS, 2, tokens, offsets};
     struct decoder decoder;
-    struct decoder_run *run;
+    struct decoder_run *run = NULL;
     struct error error = {0};
     if (!decoder_open(&decoder, folder_path(name), &error) ||
         !decoder_run_open(&run, &decoder, TOKENS, 2, false, &error)) {
