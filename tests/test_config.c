@@ -193,6 +193,7 @@ static void what_is_not_computed_is_refused_by_name(void **state) {
             "config.json: rope_parameters: parameters of their own for \"full_attention\" are not supported");
     refused("LlamaForCausalLM", ",\"rope_scaling\":{\"factor\":4.0}",
             "config.json: \"rope_scaling\" names no \"rope_type\"");
+    refused("LlamaForCausalLM", ",\"rms_norm_eps\":1e-85", "config.json: rms_norm_eps 1e-85 is not between 0 and 1");
     refused("LlamaForCausalLM", ",\"partial_rotary_factor\":0.5",
             "config.json: partial_rotary_factor 0.5 is not supported, only 1 is");
     refused("LlamaForCausalLM", ",\"rope_parameters\":{\"rope_theta\":0}",

@@ -229,8 +229,8 @@ static bool read_config(struct model_config *config, const json_node *root, stru
     if (!json_is_object(root)) return error_set(error, "not a JSON object");
     if (!read_architecture(config, root, error) || !read_sizes(config, root, error)) return false;
     if (!json_get_double(root, "rms_norm_eps", false, &eps, error)) return false;
-    if (!(eps > 0) || eps > 1) return error_set(error, "rms_norm_eps %g is not between 0 and 1", eps);
-    config->norm_eps = (float)eps;
+    config->norm_eps = (float)eps; /* which may round to 0 */
+    if (!(config->norm_eps > 0) || eps > 1) return error_set(error, "rms_norm_eps %g is not between 0 and 1", eps);
     if (!json_get_double(root, "initializer_range", false, &range, error)) return false;
     config->initializer_range = (float)range;
     if (!json_get_bool(root, "tie_word_embeddings", false, &config->tied, error)) return false;
