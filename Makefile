@@ -3,6 +3,7 @@
 #   make            the program build/casemix and the library build/libcasemix.a
 #   make demo       set up, build, and code the example notes with the shipped model
 #   make check      set up, build and run the whole test suite
+#   make fuzz       every parser of outside files under libFuzzer, FUZZ_SECONDS=600 each, FUZZ_JOBS=1 at a time
 #
 # Variables: CC=clang, SAN=1 (ASan + UBSan), PORTABLE=1 (no AVX), WERROR=1 (warnings are errors),
 # B=DIR (output folder), FLOORS="base drg" (only these folders of src/, to work on one floor).
@@ -32,7 +33,7 @@ objects := $(patsubst %.c,$(B)/%.o,$(filter-out src/cli/main.c,$(sources)))
 tests := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/test_*.c))
 library := $(B)/libcasemix.a
 
-.PHONY: all demo check setup help clean format
+.PHONY: all demo check fuzz fuzz-run setup help clean format
 all: $(B)/casemix $(library)
 
 $(B)/casemix: $(B)/src/cli/main.o $(library)
@@ -52,6 +53,17 @@ $(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(B)/tests/command.o $(libr
 $(B)/oracle: $(B)/tests/oracle.o $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# The fuzzers are built apart, by clang with its sanitizers and coverage in every object.
+fuzzers := $(patsubst fuzz/%.c,$(B)/%,$(wildcard fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 600
+FUZZ_JOBS ?= 1
+
+$(B)/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/input.o $(B)/fuzz/small_model.o $(library)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+$(B)/seeds_write: $(B)/fuzz/seeds_write.o $(B)/fuzz/small_model.o $(library)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # The catalog tables stand in the program by .incbin, which the compiler does not report as a dependency.
 $(B)/src/drg/catalog_tables.o: data/ms-drg-v34.tsv data/ms-drg-v43.tsv data/title-words.tsv data/title-aliases.tsv
 
@@ -68,11 +80,19 @@ check: setup
 	@$(MAKE) --no-print-directory $(B)/casemix $(B)/oracle $(tests)
 	@B=$(B) PORTABLE=$(PORTABLE) sh tests/run.sh $(tests)
 
+fuzz: setup
+	@sh scripts/packages.sh fuzz/packages.txt
+	@$(MAKE) --no-print-directory fuzz-run CC=clang B=build/fuzz OPTIMISE='-O1 -g' \
+		SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
+
+fuzz-run: $(fuzzers) $(B)/seeds_write
+	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_JOBS=$(FUZZ_JOBS) sh fuzz/run.sh $(fuzzers)
+
 help:
-	@sed -n '3,9p' Makefile | cut -c3-
+	@sed -n '3,10p' Makefile | cut -c3-
 
 format:
-	clang-format -i $(wildcard src/*/*.[ch] include/*.h tests/*.[ch] bench/*.[ch])
+	clang-format -i $(wildcard src/*/*.[ch] include/*.h tests/*.[ch] bench/*.[ch] fuzz/*.[ch])
 
 clean:
 	rm -rf build

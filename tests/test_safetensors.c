@@ -200,7 +200,6 @@ static void configurations_have_their_defaults_and_refuse_by_name(void **state) 
     refuse_config(",\"hidden_act\":\"gelu\"", "gelu");
     refuse_config(",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4}", "yarn");
     refuse_config(",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}", "factor");
-    refuse_config(",\"use_sliding_window\":true,\"sliding_window\":128", "sliding_window");
     refuse_config(",\"quantization_config\":{}", "quantization_config");
     refuse_config(",\"rms_norm_eps\":-1", "rms_norm_eps");
     refuse_config(",\"max_position_embeddings\":1e30", "max_position_embeddings");

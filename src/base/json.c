@@ -23,8 +23,13 @@ struct member_index {
     const cJSON *slots[];
 };
 
+/* cJSON gives NULL for bad JSON and for want of memory alike: this tells them apart. */
+static _Thread_local bool memory_short;
+
 static void *allocate(size_t size) {
-    return memory_alloc(size, 1);
+    void *pointer = memory_alloc(size, 1);
+    if (pointer == NULL) memory_short = true;
+    return pointer;
 }
 
 static void install_hooks(void) {
@@ -100,7 +105,9 @@ static bool parse(struct json *document, const char *name, const char *bytes, si
     if (memchr(bytes, '\0', length) != NULL || has_escaped_nul(bytes, length))
         return error_set(error, "%s: NUL character in JSON", name);
     const char *end = NULL;
+    memory_short = false;
     document->root = cJSON_ParseWithLengthOpts(bytes, length, &end, false);
+    if (document->root == NULL && memory_short) return memory_error(error, length, name);
     if (document->root == NULL) {
         if (end == NULL || end < bytes || end > bytes + length) end = bytes;
         return error_set(error, "%s: not valid JSON (line %zu, byte %zu)", name, line_of(bytes, end),

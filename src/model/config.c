@@ -18,8 +18,20 @@ static const struct {
     {"LlamaForSequenceClassification", ARCHITECTURE_LLAMA, true},
     {"Qwen2ForCausalLM", ARCHITECTURE_QWEN2, false},
     {"Qwen2ForSequenceClassification", ARCHITECTURE_QWEN2, true},
+    {"MistralForCausalLM", ARCHITECTURE_MISTRAL, false},
+    {"MistralForSequenceClassification", ARCHITECTURE_MISTRAL, true},
 };
 enum { ARCHITECTURES = sizeof architectures / sizeof architectures[0] };
+
+/* model_type, and what transformers takes where a member is absent; KV heads 0: as many as heads. */
+static const struct {
+    const char *model_type;
+    int64_t positions, kv_heads, window;
+} families[] = {
+    [ARCHITECTURE_LLAMA] = {"llama", 2048, 0, 0},
+    [ARCHITECTURE_QWEN2] = {"qwen2", 32768, 32, 4096},
+    [ARCHITECTURE_MISTRAL] = {"mistral", 131072, 8, 4096},
+};
 
 const char *architecture_name(const struct model_config *config) {
     for (int i = 0; i < ARCHITECTURES; i++) {
@@ -40,8 +52,8 @@ static bool read_architecture(struct model_config *config, const json_node *root
         return true;
     }
     error_set(error, "architecture \"%s\" is not supported", name);
-    return error_hint(error,
-                      "casemix reads LlamaForCausalLM, Qwen2ForCausalLM and their ForSequenceClassification twins");
+    return error_hint(error, "casemix reads LlamaForCausalLM, Qwen2ForCausalLM, MistralForCausalLM and their "
+                             "ForSequenceClassification twins");
 }
 
 static bool read_sizes(struct model_config *config, const json_node *root, struct error *error) {
@@ -51,7 +63,8 @@ static bool read_sizes(struct model_config *config, const json_node *root, struc
     if (!json_get_int(root, "num_hidden_layers", true, 1, 4096, &config->L, error)) return false;
     if (!json_get_int(root, "num_attention_heads", true, 1, 4096, &config->H, error)) return false;
     if (!json_get_int(root, "intermediate_size", true, 1, 1 << 22, &config->F, error)) return false;
-    config->K = config->H;
+    const int64_t kv_heads = families[config->architecture].kv_heads;
+    config->K = kv_heads == 0 || json_member(root, "num_key_value_heads") != NULL ? config->H : kv_heads;
     if (!json_get_int(root, "num_key_value_heads", false, 1, 4096, &config->K, error)) return false;
     config->D = config->C / config->H;
     if (json_is_null(json_member(root, "head_dim")) && config->C % config->H != 0) {
@@ -67,40 +80,66 @@ static bool read_sizes(struct model_config *config, const json_node *root, struc
         return error_set(error, "num_attention_heads %lld is not a multiple (up to %d) of num_key_value_heads %lld",
                          (long long)config->H, ATTENTION_GROUP_LIMIT, (long long)config->K);
     }
-    config->positions = config->architecture == ARCHITECTURE_QWEN2 ? 32768 : 2048;
+    config->positions = families[config->architecture].positions;
     return json_get_int(root, "max_position_embeddings", false, 1, most, &config->positions, error);
 }
 
-static bool read_scaling(struct model_config *config, const json_node *root, struct error *error) {
-    const json_node *scaling = json_member(root, "rope_scaling");
-    if (json_is_null(scaling)) return true;
-    const char *type = json_string(json_member(scaling, "rope_type"));
-    if (type == NULL) type = json_string(json_member(scaling, "type"));
-    if (type == NULL) return error_set(error, "\"rope_scaling\" names no \"rope_type\"");
-    if (strcmp(type, "default") == 0) return true;
-    if (!json_get_double(scaling, "factor", true, &config->rope_factor, error))
-        return error_context(error, "rope_scaling");
-    if (!(config->rope_factor >= 1))
-        return error_set(error, "rope_scaling: \"factor\" is %g, expected 1 or more", config->rope_factor);
-    if (strcmp(type, "linear") == 0) {
-        config->rope_scaling = ROPE_LINEAR;
-        return true;
+static bool read_llama3(struct model_config *config, const json_node *rope, struct error *error) {
+    config->rope_scaling = ROPE_LLAMA3;
+    if (!json_get_double(rope, "low_freq_factor", true, &config->rope_low, error) ||
+        !json_get_double(rope, "high_freq_factor", true, &config->rope_high, error) ||
+        !json_get_int(rope, "original_max_position_embeddings", true, 1, INT32_MAX, &config->rope_original, error)) {
+        return false;
     }
-    if (strcmp(type, "llama3") != 0) {
-        error_set(error, "rope_scaling type \"%s\" is not supported", type);
+    return (config->rope_low > 0 && config->rope_high > config->rope_low) ||
+           error_set(error, "low_freq_factor %g and high_freq_factor %g are not rising", config->rope_low,
+                     config->rope_high);
+}
+
+/* "rope_type", in older files "type". */
+static bool read_scaling(struct model_config *config, const json_node *rope, const char *type, struct error *error) {
+    if (strcmp(type, "default") == 0) return true;
+    if (strcmp(type, "linear") != 0 && strcmp(type, "llama3") != 0) {
+        error_set(error, "type \"%s\" is not supported", type);
         return error_hint(error, "default, linear and llama3 are");
     }
-    config->rope_scaling = ROPE_LLAMA3;
-    if (!json_get_double(scaling, "low_freq_factor", true, &config->rope_low, error) ||
-        !json_get_double(scaling, "high_freq_factor", true, &config->rope_high, error) ||
-        !json_get_int(scaling, "original_max_position_embeddings", true, 1, INT32_MAX, &config->rope_original, error)) {
-        return error_context(error, "rope_scaling");
-    }
-    if (!(config->rope_low > 0) || !(config->rope_high > config->rope_low)) {
-        return error_set(error, "rope_scaling: low_freq_factor %g and high_freq_factor %g are not rising",
-                         config->rope_low, config->rope_high);
-    }
+    if (!json_get_double(rope, "factor", true, &config->rope_factor, error)) return false;
+    if (!(config->rope_factor >= 1))
+        return error_set(error, "\"factor\" is %g, expected 1 or more", config->rope_factor);
+    if (strcmp(type, "llama3") == 0) return read_llama3(config, rope, error);
+    config->rope_scaling = ROPE_LINEAR;
     return true;
+}
+
+/* transformers 4 has "rope_theta" and "rope_scaling" (or null), transformers 5 both in one object "rope_parameters". */
+static bool read_rope(struct model_config *config, const json_node *root, struct error *error) {
+    double share = 1;
+    const bool newer = !json_is_null(json_member(root, "rope_parameters"));
+    const char *name = newer ? "rope_parameters" : "rope_scaling";
+    const json_node *rope = json_member(root, name);
+    if (!json_get_double(root, "rope_theta", false, &config->rope_theta, error) ||
+        !json_get_double(root, "partial_rotary_factor", false, &share, error)) {
+        return false;
+    }
+    if (!json_is_null(rope)) {
+        const char *type = newer ? "default" : NULL;
+        if (!json_is_object(rope)) return error_set(error, "\"%s\" is not an object", name);
+        if (!json_get_string(rope, "type", false, &type, error) ||
+            !json_get_string(rope, "rope_type", false, &type, error) ||
+            !json_get_double(rope, "partial_rotary_factor", false, &share, error) ||
+            !json_get_double(rope, "rope_theta", false, &config->rope_theta, error)) {
+            return error_context(error, "%s", name);
+        }
+        if (type == NULL) return error_set(error, "\"%s\" names no \"rope_type\"", name);
+        for (const json_node *member = json_first(rope); member != NULL; member = json_next(member)) {
+            if (json_is_object(member))
+                return error_set(error, "%s: parameters of their own for \"%s\" are not supported", name,
+                                 json_name(member));
+        }
+        if (!read_scaling(config, rope, type, error)) return error_context(error, "%s", name);
+    }
+    if (share < 1 || share > 1) return error_set(error, "partial_rotary_factor %g is not supported, only 1 is", share);
+    return config->rope_theta >= 1 || error_set(error, "rope_theta %g is not 1 or more", config->rope_theta);
 }
 
 /* bos_token_id and such: absent, null, an integer, or a list whose first counts. */
@@ -117,28 +156,56 @@ static bool read_id(const json_node *root, const char *name, int32_t *id, struct
 }
 
 static bool read_biases(struct model_config *config, const json_node *root, struct error *error) {
-    if (config->architecture == ARCHITECTURE_QWEN2) {
-        config->qkv_bias = true;
-        return true;
-    }
+    config->qkv_bias = config->architecture == ARCHITECTURE_QWEN2;
+    if (config->architecture != ARCHITECTURE_LLAMA) return true;
     bool attention = false;
     if (!json_get_bool(root, "attention_bias", false, &attention, error)) return false;
     config->qkv_bias = config->o_bias = attention;
     return json_get_bool(root, "mlp_bias", false, &config->mlp_bias, error);
 }
 
-static bool refuse_unsupported(const struct model_config *config, const json_node *root, struct error *error) {
-    const char *activation = "silu";
-    bool window = false;
-    int64_t width = 0;
-    if (!json_get_string(root, "hidden_act", false, &activation, error)) return false;
-    if (strcmp(activation, "silu") != 0)
-        return error_set(error, "hidden_act \"%s\" is not supported, only silu is", activation);
-    if (!json_get_bool(root, "use_sliding_window", false, &window, error)) return false;
-    if (!json_get_int(root, "sliding_window", false, 0, INT32_MAX, &width, error)) return false;
-    if (window && width < config->positions) {
-        return error_set(error, "use_sliding_window with a window of %lld tokens is not supported", (long long)width);
+/* Whether any layer attends through a window. Newer files list the layers' kinds; older Qwen2 files have a switch, and
+ * a Mistral model has a window wherever its width is not null. Llama has none, whatever its file says. */
+static bool window_in_use(const struct model_config *config, const json_node *root, bool *used, struct error *error) {
+    *used = config->architecture == ARCHITECTURE_MISTRAL;
+    if (config->architecture == ARCHITECTURE_QWEN2) {
+        int64_t full_layers = 28;
+        if (!json_get_bool(root, "use_sliding_window", false, used, error) ||
+            !json_get_int(root, "max_window_layers", false, 0, INT32_MAX, &full_layers, error)) {
+            return false;
+        }
+        *used = *used && full_layers < config->L;
     }
+    const json_node *kinds = json_member(root, "layer_types");
+    if (json_is_null(kinds) || config->architecture == ARCHITECTURE_LLAMA) return true;
+    *used = false;
+    for (const json_node *kind = json_first(kinds); kind != NULL; kind = json_next(kind)) {
+        const char *name = json_string(kind);
+        if (name != NULL && strcmp(name, "sliding_attention") == 0)
+            *used = true;
+        else if (name == NULL || strcmp(name, "full_attention") != 0)
+            return error_set(error, "layer_types: \"%s\" is not supported", name == NULL ? "" : name);
+    }
+    return true;
+}
+
+/* A token sees `sliding_window` tokens, itself among them: sequences up to that length know no window, and longer ones
+ * are refused by the limit of positions. */
+static bool read_window(struct model_config *config, const json_node *root, struct error *error) {
+    bool used;
+    if (!window_in_use(config, root, &used, error)) return false;
+    const json_node *member = json_member(root, "sliding_window");
+    int64_t width = member == NULL ? families[config->architecture].window : 0;
+    if (!json_get_int(root, "sliding_window", false, 1, INT32_MAX, &width, error)) return false;
+    if (used && width > 0 && width < config->positions) config->positions = width;
+    return true;
+}
+
+static bool refuse_unsupported(const json_node *root, struct error *error) {
+    const char *activation = "silu";
+    if (!json_get_string(root, "hidden_act", false, &activation, error)) return false;
+    if (strcmp(activation, "silu") != 0 && strcmp(activation, "swish") != 0)
+        return error_set(error, "hidden_act \"%s\" is not supported, only silu is", activation);
     if (!json_is_null(json_member(root, "quantization_config"))) {
         error_set(error, "\"quantization_config\": quantised checkpoints are not supported");
         return error_hint(error, "take the bf16 or f16 checkpoint");
@@ -146,10 +213,13 @@ static bool refuse_unsupported(const struct model_config *config, const json_nod
     return true;
 }
 
+/* As in transformers, id2label says how many there are, and num_labels counts where it is absent. */
 static bool read_labels(struct model_config *config, const json_node *root, struct error *error) {
     const json_node *names = json_member(root, "id2label");
-    config->labels = json_is_object(names) ? (int64_t)json_count(names) : config->classifier ? 2 : 0;
+    config->labels = config->classifier ? 2 : 0;
     if (!json_get_int(root, "num_labels", false, 1, 1 << 20, &config->labels, error)) return false;
+    if (json_is_object(names)) config->labels = (int64_t)json_count(names);
+    if (config->classifier && config->labels == 0) return error_set(error, "\"id2label\" is empty");
     return config->labels <= 1 << 20 || error_set(error, "\"id2label\" has more than a million labels");
 }
 
@@ -159,15 +229,13 @@ static bool read_config(struct model_config *config, const json_node *root, stru
     if (!json_is_object(root)) return error_set(error, "not a JSON object");
     if (!read_architecture(config, root, error) || !read_sizes(config, root, error)) return false;
     if (!json_get_double(root, "rms_norm_eps", false, &eps, error)) return false;
-    if (!(eps > 0) || eps > 1) return error_set(error, "rms_norm_eps %g is not between 0 and 1", eps);
-    config->norm_eps = (float)eps;
+    config->norm_eps = (float)eps; /* which may round to 0 */
+    if (!(config->norm_eps > 0) || eps > 1) return error_set(error, "rms_norm_eps %g is not between 0 and 1", eps);
     if (!json_get_double(root, "initializer_range", false, &range, error)) return false;
     config->initializer_range = (float)range;
-    if (!json_get_double(root, "rope_theta", false, &config->rope_theta, error)) return false;
-    if (!(config->rope_theta >= 1)) return error_set(error, "rope_theta %g is not 1 or more", config->rope_theta);
     if (!json_get_bool(root, "tie_word_embeddings", false, &config->tied, error)) return false;
-    return read_scaling(config, root, error) && read_biases(config, root, error) &&
-           refuse_unsupported(config, root, error) && read_labels(config, root, error) &&
+    return read_rope(config, root, error) && read_biases(config, root, error) && read_window(config, root, error) &&
+           refuse_unsupported(root, error) && read_labels(config, root, error) &&
            read_id(root, "bos_token_id", &config->bos_id, error) &&
            read_id(root, "eos_token_id", &config->eos_id, error) &&
            read_id(root, "pad_token_id", &config->pad_id, error);
@@ -244,7 +312,7 @@ bool model_config_write(const struct model_config *config, const char *directory
                         const char *const *label_names, struct error *error) {
     struct text text = {0};
     text_printf(&text, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\"", architecture_name(config),
-                config->architecture == ARCHITECTURE_QWEN2 ? "qwen2" : "llama");
+                families[config->architecture].model_type);
     const struct {
         const char *name;
         int64_t value;
@@ -263,7 +331,7 @@ bool model_config_write(const struct model_config *config, const char *directory
     add_id(&text, "pad_token_id", config->pad_id);
     text_printf(&text,
                 ",\n  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n  \"use_sliding_window\": false,\n  "
-                "\"tie_word_embeddings\": %s",
+                "\"sliding_window\": null,\n  \"tie_word_embeddings\": %s",
                 config->tied ? "true" : "false");
     if (config->architecture == ARCHITECTURE_LLAMA) {
         text_printf(&text, ",\n  \"attention_bias\": %s,\n  \"mlp_bias\": %s", config->qkv_bias ? "true" : "false",

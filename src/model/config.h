@@ -7,7 +7,7 @@
 
 struct error;
 
-enum architecture { ARCHITECTURE_LLAMA, ARCHITECTURE_QWEN2 };
+enum architecture { ARCHITECTURE_LLAMA, ARCHITECTURE_QWEN2, ARCHITECTURE_MISTRAL };
 
 enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
 
@@ -22,7 +22,8 @@ struct model_config {
     int64_t D;         /* head_dim, or C / H */
     int64_t F;         /* intermediate_size */
     int64_t labels;    /* classes of the score head: size of id2label, or num_labels; 0 if none is stated */
-    int64_t positions; /* max_position_embeddings */
+    int64_t positions; /* max_position_embeddings; the sliding window where one is in use and narrower: up to there
+                          windowed attention is full attention */
     float norm_eps;
     double rope_theta;
     enum rope_scaling rope_scaling;
@@ -34,9 +35,9 @@ struct model_config {
     float initializer_range;
 };
 
-/* Reads DIR/config.json. Unknown architectures and fields whose meaning is not supported (sliding windows in use,
- * another activation, other rope types) are refused in one line that names them; so are sizes that are zero, negative,
- * over 2^31 or do not divide. */
+/* Reads DIR/config.json, of transformers 4 (rope_theta, rope_scaling) or 5 (rope_parameters). Unknown architectures and
+ * fields whose meaning is not supported (another activation, other rope types, quantised weights) are refused in one
+ * line that names them; so are sizes that are zero, negative, over 2^31 or do not divide. */
 bool model_config_load(struct model_config *config, const char *directory, struct error *error);
 bool model_config_parse(struct model_config *config, const char *name, const char *json, uint64_t length,
                         struct error *error);

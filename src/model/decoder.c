@@ -102,13 +102,31 @@ static bool decoder_allocate_layers(struct decoder *decoder, struct error *error
     return true;
 }
 
+/* A checkpoint on its way into a decoder: which of its tensors have found their place. */
+struct opening {
+    struct decoder *decoder;
+    bool *bound; /* [safetensors_count] */
+};
+
+/* The name under which the checkpoint holds a tensor: saved from the bare model, it has no "model." in front. NULL if
+ * it holds none. */
+static const struct stored_tensor *find_stored(const struct safetensors *checkpoint, const char *name) {
+    const struct stored_tensor *tensor = safetensors_find(checkpoint, name);
+    if (tensor != NULL || strncmp(name, "model.", 6) != 0) return tensor;
+    return safetensors_find(checkpoint, name + 6);
+}
+
 /* Binds one tensor to its place in the checkpoint. Norms are small and wanted in f32 by their kernel: they are widened
  * once. */
 static bool bind_tensor(void *context, const char *name, const struct tensor_slot *slot, struct error *error) {
-    struct decoder *decoder = context;
-    if (decoder->config.classifier && slot->matrix == &decoder->head.weight &&
-        safetensors_find(decoder->checkpoint, name) == NULL) {
+    struct opening *opening = context;
+    struct decoder *decoder = opening->decoder;
+    const struct stored_tensor *tensor = find_stored(decoder->checkpoint, name);
+    if (tensor == NULL && decoder->config.classifier && slot->matrix == &decoder->head.weight)
         return true; /* the head may come with an adapter, or be made by training */
+    if (tensor != NULL) {
+        opening->bound[tensor - safetensors_at(decoder->checkpoint, 0)] = true;
+        name = tensor->name;
     }
     if (!safetensors_matrix(decoder->checkpoint, name, slot->rows, slot->cols, slot->matrix, error)) return false;
     if (slot->constant == 0 || slot->matrix->dtype == DTYPE_F32) return true;
@@ -119,11 +137,34 @@ static bool bind_tensor(void *context, const char *name, const struct tensor_slo
     return true;
 }
 
+/* A weight left over (say, a bias that config.json does not mention) would make every result wrong in silence. */
+static bool check_all_bound(const struct opening *opening, struct error *error) {
+    const struct decoder *decoder = opening->decoder;
+    for (size_t i = 0; i < safetensors_count(decoder->checkpoint); i++) {
+        const struct stored_tensor *tensor = safetensors_at(decoder->checkpoint, i);
+        if (opening->bound[i] || tensor_is_spare(tensor->name, &decoder->config)) continue;
+        error_set(error, "%s: tensor %s has no place in a %s as config.json describes it", tensor->file, tensor->name,
+                  architecture_name(&decoder->config));
+        return error_hint(error, "config.json does not belong to these weights");
+    }
+    return true;
+}
+
+static bool bind_checkpoint(struct decoder *decoder, struct error *error) {
+    const size_t count = safetensors_count(decoder->checkpoint);
+    struct opening opening = {decoder, memory_zero(count, sizeof *opening.bound)};
+    const bool done = opening.bound == NULL ? memory_error(error, count, "the checkpoint's tensors")
+                                            : decoder_each_tensor(decoder, bind_tensor, &opening, error) &&
+                                                  check_all_bound(&opening, error);
+    memory_free(opening.bound);
+    return done;
+}
+
 static bool decoder_open_parts(struct decoder *decoder, const char *directory, struct error *error) {
     if (!model_config_load(&decoder->config, directory, error)) return false;
     if (!decoder_allocate_layers(decoder, error)) return false;
     if (!safetensors_open(&decoder->checkpoint, directory, error)) return false;
-    if (!decoder_each_tensor(decoder, bind_tensor, decoder, error)) return false;
+    if (!bind_checkpoint(decoder, error)) return false;
     if (!decoder->config.classifier && decoder->config.tied) decoder->head.weight = decoder->embedding;
     return true;
 }

@@ -20,3 +20,17 @@ void adapter_tensor_name(char *out, size_t capacity, int64_t layer, enum project
     snprintf(out, capacity, "base_model.model.model.layers.%lld.%s.lora_%c.weight", (long long)layer,
              projection_name(kind), factor);
 }
+
+static bool ends_with(const char *name, const char *end) {
+    const size_t length = strlen(name), tail = strlen(end);
+    return length >= tail && strcmp(name + length - tail, end) == 0;
+}
+
+bool tensor_is_spare(const char *name, const struct model_config *config) {
+    if (ends_with(name, "rotary_emb.inv_freq") || ends_with(name, "rotary_emb.cos_cached") ||
+        ends_with(name, "rotary_emb.sin_cached")) {
+        return true;
+    }
+    if (strcmp(name, "lm_head.weight") == 0) return config->classifier || config->tied;
+    return strcmp(name, "score.weight") == 0 && !config->classifier;
+}

@@ -16,7 +16,8 @@ struct safetensors {
     size_t files, file_capacity;
     struct stored_tensor *tensors; /* [count] */
     size_t count, capacity;
-    struct arena arena; /* names of tensors and files */
+    struct arena arena;   /* names of tensors and files */
+    struct arena *copies; /* tensors that their file does not align */
 };
 
 static const struct {
@@ -85,10 +86,6 @@ static bool add_tensor(struct safetensors *set, const char *file, const json_nod
         return error_context(error, "tensor %s", json_name(entry));
     }
     tensor.data = data + begin;
-    const uint64_t size = tensor.elements > 0 ? bytes / (uint64_t)tensor.elements : 1;
-    if ((uintptr_t)tensor.data % size != 0)
-        return error_set(error, "tensor %s: its data are not aligned to %llu bytes", json_name(entry),
-                         (unsigned long long)size);
     tensor.name = arena_string(&set->arena, json_name(entry), strlen(json_name(entry)));
     if (tensor.name == NULL) return memory_error(error, NAME_LIMIT, "names of tensors");
     if (!memory_grow(&set->tensors, &set->capacity, set->count + 1, sizeof *set->tensors, error)) return false;
@@ -231,6 +228,8 @@ static bool open_path(struct safetensors *set, const char *path, struct error *e
         return error_set(error, "%s: path too long", path);
     if (path_exists(file)) return add_index(set, path, file, error);
     error_set(error, "%s: neither model.safetensors nor model.safetensors.index.json", path);
+    if (path_join(file, sizeof file, path, "pytorch_model.bin") && path_exists(file))
+        return error_hint(error, "pytorch_model.bin is not read: save the model with safe_serialization=True");
     return error_hint(error, "download the model's safetensors files into that directory");
 }
 
@@ -238,7 +237,10 @@ bool safetensors_open(struct safetensors **out, const char *path, struct error *
     struct safetensors *set = memory_zero(1, sizeof *set);
     if (set == NULL) return memory_error(error, sizeof *set, path);
     arena_init(&set->arena, 1 << 14);
-    if (!open_path(set, path, error)) {
+    set->copies = memory_zero(1, sizeof *set->copies);
+    const bool done =
+        set->copies == NULL ? memory_error(error, sizeof *set->copies, path) : open_path(set, path, error);
+    if (!done) {
         safetensors_close(set);
         return false;
     }
@@ -251,6 +253,8 @@ void safetensors_close(struct safetensors *set) {
     for (size_t i = 0; i < set->files; i++) file_map_close(&set->maps[i]);
     memory_free(set->maps);
     memory_free(set->tensors);
+    if (set->copies != NULL) arena_free(set->copies);
+    memory_free(set->copies);
     arena_free(&set->arena);
     memory_free(set);
 }
@@ -276,6 +280,17 @@ static void format_shape(char *out, size_t capacity, const int64_t *shape, int d
     if (used < capacity) snprintf(out + used, capacity - used, "]");
 }
 
+/* The format pads no header, so a file may begin its data anywhere; kernels want whole elements. */
+static bool align_matrix(struct arena *copies, const char *name, struct matrix *matrix, struct error *error) {
+    const size_t size = dtype_size(matrix->dtype), count = (size_t)(matrix->rows * matrix->cols);
+    if ((uintptr_t)matrix->data % size == 0) return true;
+    void *copy = arena_alloc(copies, count, size);
+    if (copy == NULL) return memory_error(error, count * size, name);
+    memcpy(copy, matrix->data, count * size);
+    matrix->data = copy;
+    return true;
+}
+
 bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t rows, int64_t cols,
                         struct matrix *matrix, struct error *error) {
     const struct stored_tensor *tensor = safetensors_find(set, name);
@@ -299,6 +314,7 @@ bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t
                              : tensor->type == STORED_F16 ? DTYPE_F16
                                                           : DTYPE_BF16;
     *matrix = (struct matrix){dtype, rows, cols, tensor->data};
+    if (!align_matrix(set->copies, name, matrix, error)) return false;
     const int64_t bad = matrix_find_nonfinite(matrix);
     if (bad < 0) return true;
     error_set(error, "%s: tensor %s holds a NaN or an infinity at element %lld", tensor->file, name, (long long)bad);

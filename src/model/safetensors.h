@@ -36,7 +36,7 @@ struct stored_tensor {
     int dims;
     int64_t shape[SAFETENSORS_DIMS];
     int64_t elements;
-    const void *data; /* in the map; may be unaligned only if the file is (then it is refused) */
+    const void *data; /* in the map; aligned to its element only where the file is */
 };
 
 /* One file, or the shards of a model.safetensors.index.json, as one table of tensors by name. */
@@ -52,7 +52,8 @@ const struct stored_tensor *safetensors_find(const struct safetensors *set, cons
 
 /* The tensor as a float matrix of this shape (rows 1: a vector [cols] or [1, cols]); missing, another type or another
  * shape is an error in the form "FILE: tensor NAME has shape [a, b], config.json says [c, d]". A NaN or infinity in it
- * is an error that gives its index. */
+ * is an error that gives its index. The matrix lies in the map, or, where the file does not align the tensor to its
+ * element, in a copy that the set owns: one thread at a time. */
 bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t rows, int64_t cols,
                         struct matrix *matrix, struct error *error);
 

@@ -98,12 +98,14 @@ static bool read_merge(struct tokenizer *tokenizer, const json_node *entry, int3
     if (left == NULL || right == NULL) return error_set(error, "model.merges: entry %d is no pair", rank);
     const int32_t first = piece_id(tokenizer, bytes, left, left_length),
                   second = piece_id(tokenizer, bytes, right, strlen(right));
+    if (bytes->failed) return text_ok(bytes, error);
     if (first < 0 || second < 0)
         return error_set(error, "model.merges: entry %d names a piece that is not in the vocabulary", rank);
     text_clear(bytes);
     text_append(bytes, tokenizer->pieces[first].bytes, tokenizer->pieces[first].length);
     text_append(bytes, tokenizer->pieces[second].bytes, tokenizer->pieces[second].length);
-    const int32_t id = bytes->failed ? -1 : hash_find(&tokenizer->ids, bytes->data, bytes->length, -1);
+    if (bytes->failed) return text_ok(bytes, error);
+    const int32_t id = hash_find(&tokenizer->ids, bytes->data, bytes->length, -1);
     if (id < 0) return error_set(error, "model.merges: what entry %d makes is not in the vocabulary", rank);
     merge_table_add(&tokenizer->merges, first, second, rank, id);
     return true;
