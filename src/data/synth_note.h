@@ -6,9 +6,15 @@
 #include "data/synth_stay.h"
 #include "drg/note.h"
 
+/* What the hospital course tells. The other two are for finding out where a label's signal is: the course without the
+ * principal condition, its findings, its treatment and the procedures; and with nothing but those. */
+enum tell { TELL_ALL, TELL_NO_PRINCIPAL, TELL_PRINCIPAL_ONLY };
+
 struct note_style {
-    int words;        /* mean length of the hospital course; single ones lie between 60 and 900 */
-    double misspells; /* share of the longer words that are misspelt, in the mean of all authors */
+    int words;          /* mean length of the hospital course; single ones lie between 60 and 900 */
+    double misspells;   /* share of the longer words that are misspelt, in the mean of all authors */
+    double abbreviates; /* 1: as authors do; 0: none shortens a word */
+    enum tell tell;
 };
 
 /* Appends the whole note; *course is the hospital course within it, relative to the start of the note. Neither a DRG

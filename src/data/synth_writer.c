@@ -1,6 +1,7 @@
 /* Sentences of synthetic notes: a template, and what its placeholders stand for. */
 #include "data/synth_writer.h"
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 const char *phrase_pick(struct rng *rng, const struct phrases *phrases) {
@@ -35,9 +36,26 @@ void add_capital(struct text *out, const char *phrase) {
     if (!out->failed && out->length > at) out->data[at] = (char)toupper((unsigned char)out->data[at]);
 }
 
+/* De-identification leaves no age above 89, and in many notes none at all. */
+static void add_age(struct writer *writer, const char *format) {
+    char years[16] = "___";
+    if (writer->stay->age == 0) {
+        text_add(writer->out, "newborn");
+        return;
+    }
+    if (writer->stay->age <= 89 && !writer->author.blanks_age) snprintf(years, sizeof years, "%d", writer->stay->age);
+    text_printf(writer->out, format, years);
+}
+
+/* A day of the stay, the second or a later one if it had so many. */
+static int hospital_day(const struct writer *writer) {
+    const int days = writer->stay->days < 7 ? writer->stay->days : 7;
+    return days < 2 ? 1 : 2 + (int)rng_below(writer->rng, (uint64_t)days - 1);
+}
+
 /* Placeholders that the patient fills. */
 static bool add_patient_value(struct writer *writer, const char *name) {
-    static const char *const ages[] = {"%d year old", "%dyo", "%d y/o", "%d-year-old", "%d yo"};
+    static const char *const ages[] = {"%s year old", "%syo", "%s y/o", "%s-year-old", "%s yo"};
     static const char *const sexes[2][3] = {{"man", "male", "M"}, {"woman", "female", "F"}};
     static const char *const pronouns[][3] = {
         {"he", "he", "she"}, {"He", "He", "She"}, {"his", "his", "her"}, {"him", "him", "her"}};
@@ -47,7 +65,7 @@ static bool add_patient_value(struct writer *writer, const char *name) {
         return true;
     }
     if (strcmp(name, "age") == 0)
-        text_printf(writer->out, ages[rng_below(writer->rng, 5)], writer->stay->age);
+        add_age(writer, ages[rng_below(writer->rng, 5)]);
     else if (strcmp(name, "sex") == 0)
         text_add(writer->out, sexes[writer->stay->female][rng_below(writer->rng, 3)]);
     else if (strcmp(name, "n") == 0)
@@ -70,6 +88,10 @@ static void add_value(struct writer *writer, const char *from, size_t length, co
     char name[16] = "";
     if (length >= sizeof name) return;
     memcpy(name, from, length);
+    if (strcmp(name, "d") == 0) {
+        text_printf(writer->out, "%d", filling->day > 0 ? filling->day : hospital_day(writer));
+        return;
+    }
     if (add_patient_value(writer, name)) return;
     char *capital = strstr(name, "_cap");
     if (capital != NULL) *capital = '\0';
@@ -110,4 +132,24 @@ void add_names(const struct writer *writer, struct text *out, const int32_t *cod
         text_add(out, i == 0 ? "" : i + 1 == count ? " and " : ", ");
         text_add(out, condition_name(writer, codes[i]));
     }
+}
+
+void lines_add(struct lines *lines, const char *line) {
+    if (line == NULL || lines->count == LINES) return;
+    for (size_t i = 0; i < lines->count; i++) {
+        if (strcmp(lines->items[i], line) == 0) return;
+    }
+    lines->items[lines->count++] = line;
+}
+
+struct lines collect_findings(const struct writer *writer, enum finding_kind kind) {
+    struct lines lines = {.count = 0};
+    lines_add(&lines, condition_finding(writer, writer->stay->principal, kind));
+    for (size_t i = 0; i < writer->active_count; i++)
+        lines_add(&lines, condition_finding(writer, writer->active[i], kind));
+    return lines;
+}
+
+void add_heading(struct text *out, const char *heading) {
+    text_printf(out, "\n\n%s:\n", heading);
 }
