@@ -126,7 +126,7 @@ struct patient patient_draw(uint64_t seed, int64_t number, double obstetric, con
     patient.age = age < 19 ? 19 : age > 97 ? 97 : (int)age;
     if (rng_uniform(&rng) < obstetric) kind = PATIENT_OBSTETRIC;
     patient_set_kind(&patient, kind);
-    patient.first_day = (int)rng_below(&rng, 365 * (LAST_YEAR - FIRST_YEAR));
+    patient.first_day = 1 + (int)rng_below(&rng, 365 * (LAST_YEAR - FIRST_YEAR));
     draw_person(&patient, &rng);
     rng_seed_stream(&rng, seed, STREAM_SPLIT, (uint64_t)number);
     const double share = rng_uniform(&rng) * (split[0] + split[1] + split[2]);
@@ -206,7 +206,7 @@ static void draw_arrival(struct admission *admission, struct rng *rng) {
 
 struct admission admission_draw(const struct patient *patient, int sequence, bool last, int days, bool planned,
                                 const struct discharge_rules *rules, struct rng *rng) {
-    const int64_t day = day_of_stay(patient, sequence) + 1; /* a day after, so that the emergency department has room */
+    const int64_t day = day_of_stay(patient, sequence);
     struct admission admission = {.died_day = -1};
     admission.elective = planned && rng_uniform(rng) < 0.55;
     admission.admitted =

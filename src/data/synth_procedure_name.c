@@ -21,11 +21,11 @@ static const char *longest_key(const struct tsv *table, const char *kind, const 
 bool procedure_compose(const struct knowledge *knowledge, const char *code, struct text *out) {
     const struct tsv *table = &knowledge->tables[TABLE_PROCEDURE_PARTS];
     const bool surgical = code[0] == '0';
-    /* In section 0 the operation means the same in every body system. */
-    const char operation_key[] = {'0', code[2], '\0'};
     if (strlen(code) != 7) return false;
+    /* In section 0 the operation means the same in every body system. */
+    const char operation_key[] = {'0', code[2], '\0'}, part_key[] = {code[0], code[1], code[3], '\0'};
     const char *operation = longest_key(table, "operation", surgical ? operation_key : code);
-    const char *part = surgical ? longest_key(table, "part", code) : NULL;
+    const char *part = surgical ? longest_key(table, "part", part_key) : NULL;
     if (part == NULL) part = longest_key(table, "system", code);
     const char *approach = surgical ? longest_key(table, "approach", code + 4) : NULL;
     if (operation == NULL) return false;
