@@ -338,6 +338,29 @@ static void procedures_are_named_from_their_characters(void **state) {
     text_free(&out);
 }
 
+static void every_placeholder_is_filled(void **state) {
+    (void)state;
+    static const char known[] =
+        ",x,x_cap,c,c_cap,p,p_cap,s,s_cap,list,list_cap,history,quote,age,sex,he,He,his,His,him,n,d,hr,bp,";
+    for (int slot = 0; slot < SLOTS; slot++) {
+        for (size_t i = 0; i < knowledge.templates[slot].count; i++) {
+            for (const char *at = knowledge.templates[slot].items[i]; (at = strchr(at, '{')) != NULL; at++) {
+                char name[24];
+                snprintf(name, sizeof name, ",%.*s,", (int)strcspn(at + 1, "}"), at + 1);
+                if (strstr(known, name) == NULL)
+                    fail_msg("unknown placeholder in: %s", knowledge.templates[slot].items[i]);
+            }
+        }
+    }
+    struct told told = {.note = {0}};
+    for (uint64_t i = 0; i < 1000; i++) {
+        tell(&told, &(struct note_style){.words = 150}, i);
+        assert_null(strchr(told.note.data, '{'));
+        if (strstr(told.course.data, "  ") != NULL) fail_msg("a word is missing in: %s", told.course.data);
+    }
+    told_free(&told);
+}
+
 static void courses_told_in_part_leave_the_rest_out(void **state) {
     (void)state;
     struct told all = {.note = {0}}, part = {.note = {0}};
@@ -382,6 +405,7 @@ int main(void) {
         cmocka_unit_test(notes_end_as_the_stay_does),
         cmocka_unit_test(titles_are_reworded),
         cmocka_unit_test(procedures_are_named_from_their_characters),
+        cmocka_unit_test(every_placeholder_is_filled),
         cmocka_unit_test(courses_told_in_part_leave_the_rest_out),
     };
     return cmocka_run_group_tests(tests, load, unload);

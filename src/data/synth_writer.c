@@ -58,7 +58,7 @@ static bool add_patient_value(struct writer *writer, const char *name) {
     static const char *const ages[] = {"%s year old", "%syo", "%s y/o", "%s-year-old", "%s yo"};
     static const char *const sexes[2][3] = {{"man", "male", "M"}, {"woman", "female", "F"}};
     static const char *const pronouns[][3] = {
-        {"he", "he", "she"}, {"He", "He", "She"}, {"his", "his", "her"}, {"him", "him", "her"}};
+        {"he", "he", "she"}, {"He", "He", "She"}, {"his", "his", "her"}, {"His", "His", "Her"}, {"him", "him", "her"}};
     for (size_t i = 0; i < sizeof pronouns / sizeof pronouns[0]; i++) {
         if (strcmp(name, pronouns[i][0]) != 0) continue;
         text_add(writer->out, pronouns[i][1 + writer->stay->female]);
