@@ -33,9 +33,10 @@ static void print_help(void) {
          "  --words N        mean length of the hospital course; single ones lie between 60 and 900 [150]\n"
          "  --misspell X     share of the longer words that are misspelt [0.003]\n"
          "  --no-short-forms no author shortens usual words (w/, s/p, h/o)\n"
-         "  --tell WHAT      what the hospital course tells: all; no-principal (neither the principal condition nor "
-         "its findings\n"
-         "                   and procedures); principal-only (nothing else). The stays stay the same [all]\n"
+         "  --tell WHAT      what the hospital course tells, to find where the signal is; the stays stay the same "
+         "[all]\n"
+         "                   no-principal: neither the principal condition nor its findings and the procedures\n"
+         "                   background: nor the conditions that go with it; principal-only: nothing else\n"
          "  --apr            drgcodes also has rows of drg_type APR with severity and mortality. They only imitate "
          "the format,\n"
          "                   to test that readers skip them: APR-DRG is proprietary, code and description are "
@@ -89,13 +90,12 @@ static bool read_split(const char *value, double *split, struct error *error) {
 }
 
 static bool read_tell(const char *value, enum tell *tell, struct error *error) {
-    static const char *const names[] = {"all", "no-principal", "principal-only"};
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(value, names[i]) != 0) continue;
+    for (int i = 0; i < TELLS; i++) {
+        if (strcmp(value, tell_names[i]) != 0) continue;
         *tell = (enum tell)i;
         return true;
     }
-    return error_usage(error, "--tell takes all, no-principal or principal-only, not \"%s\"", value);
+    return error_usage(error, "--tell takes all, no-principal, background or principal-only, not \"%s\"", value);
 }
 
 struct synth_options {

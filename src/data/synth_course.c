@@ -53,6 +53,19 @@ static bool is_present(const struct writer *writer, const struct diagnosis *diag
     return false;
 }
 
+static bool hides_principal(const struct writer *writer) {
+    return writer->tell == TELL_NO_PRINCIPAL || writer->tell == TELL_BACKGROUND;
+}
+
+/* A condition that goes with the DRG: at least half as common again in its claims as in all. */
+static bool is_companion(const struct writer *writer, int32_t code) {
+    const struct code_list *own = &writer->stay->profile->secondary;
+    for (size_t i = 0; i < own->count; i++) {
+        if (own->index[i] == code) return own->weight[i] > 1.5 * writer->knowledge->diagnoses[code].share;
+    }
+    return false;
+}
+
 static bool sex_fits(const struct writer *writer, enum code_sex sex) {
     return sex == SEX_ANY || (sex == SEX_FEMALE) == writer->stay->female;
 }
@@ -60,7 +73,7 @@ static bool sex_fits(const struct writer *writer, enum code_sex sex) {
 /* A CC or MCC that the patient does not have: half of the time one that is common in just this DRG. */
 static int32_t draw_absent(struct writer *writer) {
     const struct code_list *own = &writer->stay->profile->secondary;
-    const bool related = own->count > 0 && writer->tell != TELL_NO_PRINCIPAL;
+    const bool related = own->count > 0 && !hides_principal(writer);
     for (int attempt = 0; attempt < 40; attempt++) {
         const bool near = related && attempt < 20 && chance(writer->rng, 0.5);
         const struct code_list *list = near ? own : &writer->knowledge->serious;
@@ -128,7 +141,7 @@ static void add_opening(struct course *course) {
                                     .p =
                                         stay->procedure_count > 0 ? procedure_name(writer, stay->procedures[0]) : NULL};
     enum template_slot slot = course->late ? SLOT_OPENING_LATE : SLOT_OPENING;
-    if (symptom != NULL && writer->tell != TELL_NO_PRINCIPAL && chance(writer->rng, 0.6))
+    if (symptom != NULL && !hides_principal(writer) && chance(writer->rng, 0.6))
         slot = course->late ? SLOT_OPENING_SYMPTOM_LATE : SLOT_OPENING_SYMPTOM;
     if (stay->admission.elective && !course->late) slot = SLOT_OPENING_PLANNED;
     const size_t from = writer->out->length;
@@ -335,6 +348,7 @@ static enum template_slot end_slot(struct writer *writer) {
                                                            [TO_DIED] = SLOT_END_DIED};
     const enum destination destination = writer->stay->admission.destination;
     const bool told = destination == TO_DIED || destination == TO_HOSPICE || destination == TO_AGAINST_ADVICE;
+    if (hides_principal(writer) && !told) return SLOT_END; /* who goes to psychiatry or rehab tells why he came */
     return told || chance(writer->rng, 0.55) ? slots[destination] : SLOT_END;
 }
 
@@ -375,7 +389,7 @@ static int draw_words(struct rng *rng, int mean) {
 /* The principal condition, its procedures and how it went. */
 static void add_main(struct course *course) {
     struct writer *writer = course->writer;
-    if (writer->tell == TELL_NO_PRINCIPAL) return;
+    if (hides_principal(writer)) return;
     add_principal(course);
     if (!chance(writer->rng, 0.5)) return;
     add_break(writer, false);
@@ -383,7 +397,8 @@ static void add_main(struct course *course) {
                  (struct filling){0});
 }
 
-/* Without the principal condition nothing akin to it may stand either; with nothing else, no history. */
+/* Without the principal condition nothing akin to it may stand either, in the background nothing that goes with it;
+ * with nothing else, no history. */
 static void cut_conditions(struct writer *writer) {
     const struct diagnosis *diagnoses = writer->knowledge->diagnoses, *principal = &diagnoses[writer->stay->principal];
     const struct {
@@ -394,8 +409,11 @@ static void cut_conditions(struct writer *writer) {
                  {writer->past, &writer->past_count}};
     for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++) {
         size_t kept = 0;
-        for (size_t i = 0; writer->tell == TELL_NO_PRINCIPAL && i < *lists[l].count; i++) {
-            if (!akin(&diagnoses[lists[l].codes[i]], principal)) lists[l].codes[kept++] = lists[l].codes[i];
+        for (size_t i = 0; hides_principal(writer) && i < *lists[l].count; i++) {
+            const int32_t code = lists[l].codes[i];
+            const bool kin =
+                akin(&diagnoses[code], principal) || (writer->tell == TELL_BACKGROUND && is_companion(writer, code));
+            if (!kin) lists[l].codes[kept++] = code;
         }
         *lists[l].count = kept;
     }
@@ -403,8 +421,8 @@ static void cut_conditions(struct writer *writer) {
 
 void course_write(struct writer *writer, int words) {
     struct course course = {.writer = writer, .start = writer->out->length, .number = 1};
-    const bool elective = writer->stay->admission.elective && writer->tell != TELL_NO_PRINCIPAL;
-    course.late = (chance(writer->rng, 0.35) && !elective) || writer->tell == TELL_NO_PRINCIPAL;
+    const bool elective = writer->stay->admission.elective && !hides_principal(writer);
+    course.late = (chance(writer->rng, 0.35) && !elective) || hides_principal(writer);
     course.words = draw_words(writer->rng, words);
     /* Most authors put the principal condition first; some tell of others before it. */
     const bool first = chance(writer->rng, 0.85);

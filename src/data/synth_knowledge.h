@@ -35,6 +35,7 @@ struct diagnosis {
     int group;                /* CC exclusion group; 0: none */
     enum condition_kind kind; /* how it stands in a note; silent: external causes and such, written to the codes only */
     enum code_sex sex;
+    double share; /* claims in 1000 that carry it as a secondary diagnosis */
     struct phrases wordings, clauses;
     struct phrases findings[FINDINGS];
 };

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const tell_names[TELLS] = {"all", "no-principal", "background", "principal-only"};
+
 static void sort_conditions(struct writer *writer) {
     for (size_t i = 0; i < writer->stay->secondary_count; i++) {
         const int32_t code = writer->stay->secondary[i];

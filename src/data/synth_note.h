@@ -6,9 +6,11 @@
 #include "data/synth_stay.h"
 #include "drg/note.h"
 
-/* What the hospital course tells. The other two are for finding out where a label's signal is: the course without the
- * principal condition, its findings, its treatment and the procedures; and with nothing but those. */
-enum tell { TELL_ALL, TELL_NO_PRINCIPAL, TELL_PRINCIPAL_ONLY };
+/* What the hospital course tells. The others are for finding out where a label's signal is: the course without the
+ * principal condition, its findings, its treatment and the procedures; without them and without conditions that are
+ * much commoner in this DRG than elsewhere; and with nothing but the principal condition. */
+enum tell { TELL_ALL, TELL_NO_PRINCIPAL, TELL_BACKGROUND, TELL_PRINCIPAL_ONLY, TELLS };
+extern const char *const tell_names[TELLS]; /* "all", "no-principal", "background", "principal-only" */
 
 struct note_style {
     int words;          /* mean length of the hospital course; single ones lie between 60 and 900 */

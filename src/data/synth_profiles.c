@@ -222,6 +222,18 @@ static bool read_profiles(struct knowledge *knowledge, const struct code_wishes 
                      table->lines[row]);
 }
 
+/* How common each secondary diagnosis is in all claims. */
+static void sum_shares(struct knowledge *knowledge) {
+    double claims = 0;
+    for (size_t p = 0; p < knowledge->profile_count; p++) claims += knowledge->profiles[p].claims;
+    for (size_t p = 0; p < knowledge->profile_count; p++) {
+        const struct drg_profile *profile = &knowledge->profiles[p];
+        for (size_t i = 0; i < profile->secondary.count; i++)
+            knowledge->diagnoses[profile->secondary.index[i]].share +=
+                profile->secondary.weight[i] * profile->claims / claims;
+    }
+}
+
 /* The CCs and MCCs of the cohort, each with its weight summed over the DRGs. */
 static bool collect_serious(struct knowledge *knowledge, struct error *error) {
     double *sums = memory_zero(knowledge->diagnosis_count, sizeof *sums);
@@ -241,9 +253,11 @@ static bool collect_serious(struct knowledge *knowledge, struct error *error) {
 }
 
 bool knowledge_read_profiles(struct knowledge *knowledge, const struct code_wishes *wishes, struct error *error) {
-    return read_exclusions(knowledge, error) && read_profiles(knowledge, wishes, error) &&
-           read_principals(knowledge, error) && read_secondaries(knowledge, error) &&
-           read_extra_exclusions(knowledge, error) && collect_serious(knowledge, error);
+    if (!read_exclusions(knowledge, error) || !read_profiles(knowledge, wishes, error) ||
+        !read_principals(knowledge, error) || !read_secondaries(knowledge, error))
+        return false;
+    sum_shares(knowledge);
+    return read_extra_exclusions(knowledge, error) && collect_serious(knowledge, error);
 }
 
 enum cc_level knowledge_level(const struct knowledge *knowledge, int32_t secondary, int32_t principal, int base) {

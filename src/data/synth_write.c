@@ -158,7 +158,6 @@ static bool write_labels(const struct cohort *cohort, struct error *error) {
 }
 
 static bool write_settings(const struct cohort *cohort, struct error *error) {
-    static const char *const tells[] = {"all", "no-principal", "principal-only"};
     const struct synth_settings *settings = cohort->settings;
     char path[4096];
     struct text text = {0};
@@ -170,7 +169,7 @@ static bool write_settings(const struct cohort *cohort, struct error *error) {
     text_printf(&text, ",\n  \"words\": %d,\n  \"misspell\": ", settings->style.words);
     text_add_json_double(&text, settings->style.misspells);
     text_printf(&text, ",\n  \"tell\": \"%s\",\n  \"apr\": %s,\n  \"claims\": %s,\n  \"split\": [",
-                tells[settings->style.tell], settings->apr ? "true" : "false",
+                tell_names[settings->style.tell], settings->apr ? "true" : "false",
                 settings->claims != NULL ? "true" : "false");
     for (int i = 0; i < 3; i++) {
         text_add(&text, i == 0 ? "" : ", ");
