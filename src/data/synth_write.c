@@ -13,16 +13,24 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK = 512 };
+enum { BLOCK = 512, PART = 64, PARTS = BLOCK / PART };
 
 /* The stream of random numbers of the stays; patients have their own. */
 enum { STREAM_STAY = 3 };
+
+/* Rows of some stays for one file, as they go to the disk: compressed where the file is. */
+struct part {
+    struct text rows, bytes;
+    bool packed;
+    struct error error;
+};
 
 struct cohort {
     const struct knowledge *knowledge;
     const struct synth_settings *settings;
     struct profile_weights weights;
     struct file_writer *files[FILES]; /* NULL: not written */
+    struct part *parts;               /* [PARTS, FILES] */
     struct rendered *block;           /* [BLOCK] */
     struct stay_place *places;        /* [BLOCK] whose stay each one of the block is */
     int64_t stays;
@@ -104,6 +112,26 @@ static void assign_patients(struct cohort *cohort, int64_t first, size_t count, 
     }
 }
 
+static bool is_compressed(int file) {
+    const char *name = file_forms[file].name;
+    return strcmp(name + strlen(name) - 3, ".gz") == 0;
+}
+
+/* The rows of PART stays of the block for one file. */
+static void pack_part(struct part *part, const struct cohort *cohort, int file, size_t from, size_t count) {
+    text_clear(&part->rows);
+    text_clear(&part->bytes);
+    for (size_t i = from; i < from + PART && i < count; i++) {
+        const struct text *rows = &cohort->block[i].rows[file];
+        text_append(&part->rows, rows->data, rows->length);
+        part->rows.failed = part->rows.failed || rows->failed || cohort->block[i].note.failed;
+    }
+    part->packed = text_ok(&part->rows, &part->error) &&
+                   (!is_compressed(file) || part->rows.length == 0 ||
+                    gzip_member(&part->bytes, part->rows.data, part->rows.length, &part->error));
+}
+
+/* Stays are rendered, then each part of each file compressed, by all threads; written in order. */
 static bool write_block(struct cohort *cohort, int64_t first, size_t count, struct error *error) {
 #pragma omp parallel for schedule(dynamic, 16)
     for (size_t i = 0; i < count; i++) {
@@ -112,17 +140,21 @@ static bool write_block(struct cohort *cohort, int64_t first, size_t count, stru
         for (int f = 0; f < FILES; f++) text_clear(&rendered->rows[f]);
         render_stay(cohort, first + (int64_t)i, &cohort->places[i], rendered);
     }
-    bool written = true;
-    for (size_t i = 0; written && i < count; i++) {
-        struct rendered *rendered = &cohort->block[i];
-        written = text_ok(&rendered->note, error);
-        for (int f = 0; written && f < FILES; f++) {
-            if (cohort->files[f] == NULL) continue;
-            written = text_ok(&rendered->rows[f], error) &&
-                      file_writer_write(cohort->files[f], rendered->rows[f].data, rendered->rows[f].length, error);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t p = 0; p < (size_t)PARTS * FILES; p++)
+        pack_part(&cohort->parts[p], cohort, (int)(p % FILES), p / FILES * PART, count);
+    for (size_t p = 0; p < (size_t)PARTS * FILES; p++) {
+        struct part *part = &cohort->parts[p];
+        const int file = (int)(p % FILES);
+        const struct text *bytes = is_compressed(file) ? &part->bytes : &part->rows;
+        if (!part->packed) {
+            *error = part->error;
+            return false;
         }
+        if (cohort->files[file] != NULL && !file_writer_write(cohort->files[file], bytes->data, bytes->length, error))
+            return false;
     }
-    return written;
+    return true;
 }
 
 static bool write_stays(struct cohort *cohort, struct error *error) {
@@ -184,14 +216,26 @@ static bool write_settings(const struct cohort *cohort, struct error *error) {
     return written;
 }
 
+static bool write_header(struct file_writer *writer, int file, struct error *error) {
+    const char *header = file_forms[file].header;
+    struct text member = {0};
+    bool done = true;
+    if (header[0] != '\0' && is_compressed(file))
+        done = gzip_member(&member, header, strlen(header), error) &&
+               file_writer_write(writer, member.data, member.length, error);
+    else
+        done = file_writer_write(writer, header, strlen(header), error);
+    text_free(&member);
+    return done;
+}
+
 static bool open_files(struct cohort *cohort, struct error *error) {
     for (int f = 0; f < FILES; f++) {
         char path[4096];
         if (f == FILE_CLAIMS && cohort->settings->claims == NULL) continue;
         if (!path_join(path, sizeof path, cohort->settings->out, file_forms[f].name))
             return error_set(error, "%s: path too long", cohort->settings->out);
-        if (!file_writer_open(&cohort->files[f], path, error)) return false;
-        if (!file_writer_write(cohort->files[f], file_forms[f].header, strlen(file_forms[f].header), error))
+        if (!file_writer_open_plain(&cohort->files[f], path, error) || !write_header(cohort->files[f], f, error))
             return false;
     }
     return true;
@@ -228,7 +272,8 @@ bool synth_write(const struct knowledge *knowledge, const struct synth_settings 
                             .stays = settings->claims != NULL ? (int64_t)settings->claims->count : settings->stays};
     cohort.block = memory_zero(BLOCK, sizeof *cohort.block);
     cohort.places = memory_alloc(BLOCK, sizeof *cohort.places);
-    bool done = (cohort.block != NULL && cohort.places != NULL) ||
+    cohort.parts = memory_zero((size_t)PARTS * FILES, sizeof *cohort.parts);
+    bool done = (cohort.block != NULL && cohort.places != NULL && cohort.parts != NULL) ||
                 memory_error(error, BLOCK * sizeof *cohort.block, "a block of stays");
     done = done && profile_weights_make(&cohort.weights, knowledge, settings->temper, error) &&
            open_files(&cohort, error) && write_stays(&cohort, error);
@@ -240,7 +285,12 @@ bool synth_write(const struct knowledge *knowledge, const struct synth_settings 
         text_free(&cohort.block[i].note);
         for (int f = 0; f < FILES; f++) text_free(&cohort.block[i].rows[f]);
     }
+    for (size_t p = 0; cohort.parts != NULL && p < (size_t)PARTS * FILES; p++) {
+        text_free(&cohort.parts[p].rows);
+        text_free(&cohort.parts[p].bytes);
+    }
     profile_weights_free(&cohort.weights);
+    memory_free(cohort.parts);
     memory_free(cohort.block);
     memory_free(cohort.places);
     return done;
