@@ -130,18 +130,18 @@ static bool is_denied(const char *course, const char *start, const char *end) {
     return false;
 }
 
-/* Whether a wording of the diagnosis stands in the course, and not only denied. */
+/* Whether a wording of the diagnosis stands in the course; *denied: and anywhere as ruled out, past or a relative's. */
 static bool is_told(const struct told *told, const struct diagnosis *diagnosis, bool styled, bool *denied) {
     const char *course = told->course.data;
     bool found = false;
-    *denied = true;
+    *denied = false;
     for (size_t w = 0; w < diagnosis->wordings.count; w++) {
         for (const char *at = course; *at != '\0'; at++) {
             if (at > course && isalnum((unsigned char)at[-1])) continue;
             const char *end = match_wording(at, diagnosis->wordings.items[w], styled);
             if (end == NULL || isalnum((unsigned char)*end)) continue;
             found = true;
-            *denied = *denied && is_denied(course, at, end);
+            *denied = *denied || is_denied(course, at, end);
         }
     }
     return found;

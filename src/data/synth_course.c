@@ -177,7 +177,9 @@ static void add_more_clauses(struct course *course, int32_t code, const char *sa
     const struct phrases *clauses = &writer->knowledge->diagnoses[code].clauses;
     for (size_t i = 0; i < clauses->count && i < 3; i++) {
         const char *clause = phrase_pick(writer->rng, clauses);
-        if (clause == said || !chance(writer->rng, course->words >= 200 ? 0.7 : 0.3)) continue;
+        if (clause == said || clause_contradicts(writer, clause) ||
+            !chance(writer->rng, course->words >= 200 ? 0.7 : 0.3))
+            continue;
         add_break(writer, false);
         add_sentence(writer, SLOT_CLAUSE, (struct filling){.c = clause});
         said = clause;

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 const char *phrase_pick(struct rng *rng, const struct phrases *phrases) {
     return phrases->items[rng_below(rng, phrases->count)];
@@ -16,9 +17,39 @@ const char *condition_name(const struct writer *writer, int32_t diagnosis) {
     return phrase_pick(writer->rng, &writer->knowledge->diagnoses[diagnosis].wordings);
 }
 
+/* Whether the clause says that there is none of what the wordings name: "no ascites". */
+static bool denies(const char *clause, const struct phrases *wordings) {
+    static const char *const words[] = {"no ", "without "};
+    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) {
+        for (const char *at = clause; (at = strcasestr(at, words[w])) != NULL; at++) {
+            const char *what = at + strlen(words[w]);
+            for (size_t i = 0; i < wordings->count; i++) {
+                const size_t length = strlen(wordings->items[i]);
+                if (strncasecmp(what, wordings->items[i], length) == 0 && !isalnum((unsigned char)what[length]))
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool clause_contradicts(const struct writer *writer, const char *clause) {
+    const struct diagnosis *diagnoses = writer->knowledge->diagnoses;
+    if (strcasestr(clause, "no ") == NULL && strcasestr(clause, "without ") == NULL) return false;
+    for (size_t i = 0; i < writer->stay->secondary_count; i++) {
+        if (denies(clause, &diagnoses[writer->stay->secondary[i]].wordings)) return true;
+    }
+    return denies(clause, &diagnoses[writer->stay->principal].wordings);
+}
+
 const char *condition_clause(const struct writer *writer, int32_t diagnosis) {
-    const struct diagnosis *d = &writer->knowledge->diagnoses[diagnosis];
-    return phrase_pick(writer->rng, d->clauses.count > 0 ? &d->clauses : &writer->knowledge->templates[SLOT_GENERIC]);
+    enum { ATTEMPTS = 8 };
+    const struct phrases *clauses = &writer->knowledge->diagnoses[diagnosis].clauses;
+    for (int attempt = 0; clauses->count > 0 && attempt < ATTEMPTS; attempt++) {
+        const char *clause = phrase_pick(writer->rng, clauses);
+        if (!clause_contradicts(writer, clause)) return clause;
+    }
+    return phrase_pick(writer->rng, &writer->knowledge->templates[SLOT_GENERIC]);
 }
 
 const char *procedure_name(const struct writer *writer, int32_t procedure) {

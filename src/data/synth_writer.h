@@ -47,6 +47,8 @@ bool chance(struct rng *rng, double p);
 
 const char *condition_name(const struct writer *writer, int32_t diagnosis);
 const char *condition_clause(const struct writer *writer, int32_t diagnosis);
+/* Whether the clause denies what the patient has. */
+bool clause_contradicts(const struct writer *writer, const char *clause);
 const char *procedure_name(const struct writer *writer, int32_t procedure);
 /* A finding of this kind that goes with the condition; NULL if the tables have none. */
 const char *condition_finding(const struct writer *writer, int32_t diagnosis, enum finding_kind kind);
