@@ -39,16 +39,39 @@ static bool same_condition(const struct diagnosis *a, const struct diagnosis *b)
     return a->wordings.count > 0 && b->wordings.count > 0 && strcmp(a->wordings.items[0], b->wordings.items[0]) == 0;
 }
 
+/* Whether the words of one phrase stand in the other. */
+static bool holds_words(const char *phrase, const char *words) {
+    const size_t length = strlen(words);
+    for (const char *at = phrase; (at = strcasestr(at, words)) != NULL; at++) {
+        if ((at == phrase || !isalnum((unsigned char)at[-1])) && !isalnum((unsigned char)at[length])) return true;
+    }
+    return false;
+}
+
+/* Wordings that hold one another: bacterial pneumonia, and pneumonia. */
+static bool wordings_overlap(const struct diagnosis *a, const struct diagnosis *b) {
+    for (size_t i = 0; i < a->wordings.count; i++) {
+        for (size_t j = 0; j < b->wordings.count; j++) {
+            if (holds_words(a->wordings.items[i], b->wordings.items[j]) ||
+                holds_words(b->wordings.items[j], a->wordings.items[i]))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Conditions of one category (the first three characters of the code) are too near for one to be denied or past beside
  * the other. */
 static bool akin(const struct diagnosis *a, const struct diagnosis *b) {
     return strncmp(a->code, b->code, 3) == 0 || same_condition(a, b);
 }
 
+/* Whether the patient has the condition, or one that reads like it. */
 static bool is_present(const struct writer *writer, const struct diagnosis *diagnosis) {
-    if (akin(diagnosis, &writer->knowledge->diagnoses[writer->stay->principal])) return true;
-    for (size_t i = 0; i < writer->stay->secondary_count; i++) {
-        if (akin(diagnosis, &writer->knowledge->diagnoses[writer->stay->secondary[i]])) return true;
+    for (size_t i = 0; i <= writer->stay->secondary_count; i++) {
+        const int32_t code = i == 0 ? writer->stay->principal : writer->stay->secondary[i - 1];
+        const struct diagnosis *other = &writer->knowledge->diagnoses[code];
+        if (akin(diagnosis, other) || wordings_overlap(diagnosis, other)) return true;
     }
     return false;
 }

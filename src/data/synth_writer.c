@@ -13,10 +13,6 @@ bool chance(struct rng *rng, double p) {
     return rng_uniform(rng) < p;
 }
 
-const char *condition_name(const struct writer *writer, int32_t diagnosis) {
-    return phrase_pick(writer->rng, &writer->knowledge->diagnoses[diagnosis].wordings);
-}
-
 /* Whether the clause says that there is none of what the wordings name: "no ascites". */
 static bool denies(const char *clause, const struct phrases *wordings) {
     static const char *const words[] = {"no ", "without "};
@@ -42,14 +38,25 @@ bool clause_contradicts(const struct writer *writer, const char *clause) {
     return denies(clause, &diagnoses[writer->stay->principal].wordings);
 }
 
-const char *condition_clause(const struct writer *writer, int32_t diagnosis) {
-    enum { ATTEMPTS = 8 };
-    const struct phrases *clauses = &writer->knowledge->diagnoses[diagnosis].clauses;
-    for (int attempt = 0; clauses->count > 0 && attempt < ATTEMPTS; attempt++) {
-        const char *clause = phrase_pick(writer->rng, clauses);
-        if (!clause_contradicts(writer, clause)) return clause;
+/* One of the phrases that does not deny what the patient has; NULL when they all seem to. */
+static const char *pick_true(const struct writer *writer, const struct phrases *phrases) {
+    enum { ATTEMPTS = 12 };
+    for (int attempt = 0; phrases->count > 0 && attempt < ATTEMPTS; attempt++) {
+        const char *phrase = phrase_pick(writer->rng, phrases);
+        if (!clause_contradicts(writer, phrase)) return phrase;
     }
-    return phrase_pick(writer->rng, &writer->knowledge->templates[SLOT_GENERIC]);
+    return NULL;
+}
+
+const char *condition_name(const struct writer *writer, int32_t diagnosis) {
+    const struct phrases *wordings = &writer->knowledge->diagnoses[diagnosis].wordings;
+    const char *name = pick_true(writer, wordings);
+    return name != NULL ? name : wordings->items[0];
+}
+
+const char *condition_clause(const struct writer *writer, int32_t diagnosis) {
+    const char *clause = pick_true(writer, &writer->knowledge->diagnoses[diagnosis].clauses);
+    return clause != NULL ? clause : phrase_pick(writer->rng, &writer->knowledge->templates[SLOT_GENERIC]);
 }
 
 const char *procedure_name(const struct writer *writer, int32_t procedure) {
