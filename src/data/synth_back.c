@@ -8,9 +8,10 @@ static const char *const usual_medications[] = {
     "melatonin 3 mg nightly",         "polyethylene glycol 17 g daily", "calcium carbonate 500 mg daily"};
 
 static void add_medication_list(struct writer *writer, const char *heading, const struct lines *lines) {
+    static const char incomplete[] =
+        "The Preadmission Medication list may be inaccurate and requires further investigation.\n";
     static const char *const openings[] = {"", "The Preadmission Medication list is accurate and complete.\n",
-                                           "The Preadmission Medication list may be inaccurate and requires further "
-                                           "investigation.\n"};
+                                           incomplete};
     add_heading(writer->out, heading);
     if (heading[0] == 'M') text_add(writer->out, openings[rng_below(writer->rng, 3)]);
     for (size_t i = 0; i < lines->count; i++) text_printf(writer->out, "%zu. %s\n", i + 1, lines->items[i]);
