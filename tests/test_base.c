@@ -276,6 +276,32 @@ static void gzip_is_read_and_a_cut_stream_is_an_error(void **state) {
 }
 
 /* A limit on the size of files stands in for a full disk: writes fail in the middle. */
+static void gzip_members_behind_one_another_are_one_file(void **state) {
+    (void)state;
+    static const char *const parts[] = {"first\n", "", "third, after nothing\n"};
+    struct text whole = {0}, plain = {0}, back = {0};
+    struct error error = {0};
+    struct file_writer *writer;
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(gzip_member(&whole, parts[i], strlen(parts[i]), &error));
+        text_add(&plain, parts[i]);
+    }
+    assert_true(file_writer_open_plain(&writer, folder_path("members.gz"), &error));
+    assert_true(file_writer_write(writer, whole.data, whole.length, &error));
+    assert_true(file_writer_commit(writer, &error));
+    file_writer_close(writer);
+    assert_true(file_read(&back, folder_path("members.gz"), 0, &error));
+    assert_string_equal(back.data, plain.data);
+    /* The last member cut short is not the end of the file. */
+    folder_write("cut.gz", whole.data, whole.length - 9);
+    text_clear(&back);
+    assert_false(file_read(&back, folder_path("cut.gz"), 0, &error));
+    assert_non_null(strstr(error.message, "cut short"));
+    text_free(&whole);
+    text_free(&plain);
+    text_free(&back);
+}
+
 static void a_full_disk_leaves_the_old_file(void **state) {
     (void)state;
     struct rlimit old, small;
@@ -316,6 +342,7 @@ int main(void) {
         cmocka_unit_test(random_numbers_are_seeded_and_even),
         cmocka_unit_test(a_directory_is_not_read_as_a_file),
         cmocka_unit_test(gzip_is_read_and_a_cut_stream_is_an_error),
+        cmocka_unit_test(gzip_members_behind_one_another_are_one_file),
         cmocka_unit_test(a_full_disk_leaves_the_old_file),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);

@@ -26,7 +26,7 @@ static struct knowledge knowledge;
 
 static int load(void **state) {
     struct error error = {0};
-    return folder_make(state) != 0 || !knowledge_load(&knowledge, "data/synth", &error);
+    return folder_make(state) != 0 || !knowledge_load(&knowledge, "data/synth", NULL, &error);
 }
 
 static int unload(void **state) {
@@ -42,7 +42,7 @@ static const char *write_cohort(const char *name, int64_t stays, uint64_t seed) 
     const struct synth_settings settings = {.stays = stays,
                                             .seed = seed,
                                             .temper = 0.7,
-                                            .style = {.words = 150, .misspells = 0.003},
+                                            .style = {.words = 150, .misspells = 0.003, .abbreviates = 1},
                                             .split = {80, 10, 10},
                                             .out = path};
     struct error error = {0};
@@ -67,22 +67,72 @@ static bool label_fits(enum drg_severity severity, enum cc_level level) {
     return fits[severity][level];
 }
 
+/* Stays drawn with all DRGs alike, men, women and pregnant women in turn. */
+static void draw_stays(void (*look)(const struct synthetic_stay *stay, void *context), int stays, void *context) {
+    struct profile_weights weights;
+    struct error error = {0};
+    struct rng rng;
+    if (!profile_weights_make(&weights, &knowledge, 0, &error)) fail_msg("%s", error.message);
+    rng_seed(&rng, 11);
+    for (int i = 0; i < stays; i++) {
+        const enum patient_kind kind = i % 16 == 15 ? PATIENT_OBSTETRIC : (enum patient_kind)(i % 2);
+        struct synthetic_stay stay = {.female = kind != PATIENT_MALE, .age = 60};
+        synthetic_stay_draw(&stay, &knowledge, &weights, kind, &rng);
+        look(&stay, context);
+    }
+    profile_weights_free(&weights);
+}
+
+static void count_wrong_label(const struct synthetic_stay *stay, void *context) {
+    *(size_t *)context += !label_fits(stay->profile->drg->severity, synthetic_stay_level(&knowledge, stay));
+}
+
 static void every_label_follows_from_the_codes(void **state) {
     (void)state;
-    double *cumulative = malloc(knowledge.profile_count * sizeof *cumulative), sum = 0;
-    assert_non_null(cumulative);
-    for (size_t i = 0; i < knowledge.profile_count; i++) cumulative[i] = sum += 1;
-    struct rng rng;
     size_t wrong = 0;
     enum { STAYS = 5000 };
-    rng_seed(&rng, 11);
-    for (int i = 0; i < STAYS; i++) {
-        struct synthetic_stay stay = {.female = rng_below(&rng, 2), .age = 60};
-        synthetic_stay_draw(&stay, &knowledge, cumulative, &rng);
-        wrong += !label_fits(knowledge.profiles[stay.profile].drg->severity, synthetic_stay_level(&knowledge, &stay));
-    }
+    draw_stays(count_wrong_label, STAYS, &wrong);
     if (wrong > 0) fail_msg("%zu of %d stays have a severity that their codes do not give", wrong, (int)STAYS);
-    free(cumulative);
+}
+
+static bool has_code(const struct synthetic_stay *stay, const char *beginnings) {
+    for (size_t i = 0; i < stay->secondary_count; i++) {
+        if (code_begins(beginnings, knowledge.diagnoses[stay->secondary[i]].code)) return true;
+    }
+    return false;
+}
+
+/* Facts of the definitions manual, in the test's own words: what would make another base of the stay. */
+static void check_base(const struct synthetic_stay *stay, void *context) {
+    const int drg = stay->profile->drg->code;
+    const char *principal = knowledge.diagnoses[stay->principal].code;
+    (*(size_t *)context)++;
+    if (drg >= 286 && drg <= 316 && has_code(stay, "I21,I22"))
+        fail_msg("DRG %d with an acute infarction beside %s", drg, principal);
+    if ((drg < 969 || drg > 977) && has_code(stay, "B20")) fail_msg("DRG %d with HIV", drg);
+    if (drg >= 969 && drg <= 977 && strcmp(principal, "B20") != 0 && !has_code(stay, "B20"))
+        fail_msg("DRG %d without HIV", drg);
+    if (drg >= 805 && drg <= 807 && !has_code(stay, "Z37")) fail_msg("DRG %d without the outcome of delivery", drg);
+    if (drg >= 846 && drg <= 848 && has_code(stay, "C910,C920")) fail_msg("DRG %d with acute leukemia", drg);
+    if (principal[0] == 'S' && principal[1] == '7' && has_code(stay, "S325,S324,S272,S361"))
+        fail_msg("a fracture of the leg with a second site of significant trauma, DRG %d", drg);
+    for (size_t i = 0; i <= stay->secondary_count; i++) {
+        const struct diagnosis *diagnosis = &knowledge.diagnoses[i == 0 ? stay->principal : stay->secondary[i - 1]];
+        if (i > 0 && diagnosis->sex != SEX_ANY && (diagnosis->sex == SEX_FEMALE) != stay->female)
+            fail_msg("%s does not go with the sex of the patient", diagnosis->code);
+        for (size_t j = 0; j < i && i > 0; j++) {
+            if (strcmp(diagnosis->code, knowledge.diagnoses[j == 0 ? stay->principal : stay->secondary[j - 1]].code) ==
+                0)
+                fail_msg("%s stands twice", diagnosis->code);
+        }
+    }
+}
+
+static void no_secondary_diagnosis_moves_the_base(void **state) {
+    (void)state;
+    size_t looked = 0;
+    draw_stays(check_base, 12000, &looked);
+    assert_int_equal(looked, 12000);
 }
 
 static int32_t find(const char *code) {
@@ -187,8 +237,9 @@ static void no_note_holds_a_title_or_a_code(void **state) {
 static void same_seed_same_bytes_whatever_the_threads(void **state) {
     (void)state;
     static const char *const files[] = {
-        "discharge.csv.gz", "drgcodes.csv.gz", "diagnoses_icd.csv.gz", "procedures_icd.csv.gz",
-        "train.jsonl",      "dev.jsonl",       "test.jsonl",           "labels.tsv"};
+        "discharge.csv.gz", "drgcodes.csv.gz",   "diagnoses_icd.csv.gz", "procedures_icd.csv.gz",
+        "patients.csv.gz",  "admissions.csv.gz", "train.jsonl",          "dev.jsonl",
+        "test.jsonl",       "labels.tsv"};
     const int threads = threads_count();
     const char *a = write_cohort("a", 700, 3);
     threads_set(threads == 1 ? 2 : 1);
@@ -271,7 +322,7 @@ static void a_folder_in_use_is_left_alone(void **state) {
     const struct synth_settings settings = {.stays = 50,
                                             .seed = 2,
                                             .temper = 1,
-                                            .style = {.words = 150, .misspells = 0.003},
+                                            .style = {.words = 150, .misspells = 0.003, .abbreviates = 1},
                                             .split = {80, 10, 10},
                                             .out = cohort};
     assert_false(synth_write(&knowledge, &settings, &error));
@@ -281,6 +332,7 @@ static void a_folder_in_use_is_left_alone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_label_follows_from_the_codes),
+        cmocka_unit_test(no_secondary_diagnosis_moves_the_base),
         cmocka_unit_test(levels_and_exclusions_are_the_manuals),
         cmocka_unit_test(levels_agree_with_the_grouper_on_public_claims),
         cmocka_unit_test(no_note_holds_a_title_or_a_code),

@@ -216,7 +216,7 @@ static bool flush_held(struct file_writer *writer, struct error *error) {
     return write_all(writer, writer->buffer, held, error);
 }
 
-static bool writer_parts(struct file_writer *writer, const char *path, struct error *error) {
+static bool writer_parts(struct file_writer *writer, const char *path, bool plain, struct error *error) {
     const size_t length = strlen(path);
     writer->path = memory_copy_string(path, length);
     writer->partial = memory_alloc(length + 32, 1);
@@ -227,22 +227,50 @@ static bool writer_parts(struct file_writer *writer, const char *path, struct er
     snprintf(writer->partial, length + 32, "%s.partial-%ld", path, (long)getpid());
     writer->descriptor = open(writer->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (writer->descriptor < 0) return error_system(error, "%s: cannot be written", path);
-    writer->gzip = length > 3 && strcmp(path + length - 3, ".gz") == 0;
+    writer->gzip = !plain && length > 3 && strcmp(path + length - 3, ".gz") == 0;
     if (!writer->gzip) return true;
     writer->stream_open = deflateInit2(&writer->deflater, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK;
     return writer->stream_open || memory_error(error, 1 << 18, "a gzip stream");
 }
 
-bool file_writer_open(struct file_writer **out, const char *path, struct error *error) {
+static bool open_writer(struct file_writer **out, const char *path, bool plain, struct error *error) {
     struct file_writer *writer = memory_zero(1, sizeof *writer);
     if (writer == NULL) return memory_error(error, sizeof *writer, path);
     writer->descriptor = -1;
-    if (!writer_parts(writer, path, error)) {
+    if (!writer_parts(writer, path, plain, error)) {
         file_writer_close(writer);
         return false;
     }
     *out = writer;
     return true;
+}
+
+bool file_writer_open(struct file_writer **out, const char *path, struct error *error) {
+    return open_writer(out, path, false, error);
+}
+
+bool file_writer_open_plain(struct file_writer **out, const char *path, struct error *error) {
+    return open_writer(out, path, true, error);
+}
+
+bool gzip_member(struct text *out, const char *bytes, size_t length, struct error *error) {
+    enum { PIECE = 1 << 16 };
+    char piece[PIECE];
+    z_stream z = {0};
+    if (length > UINT_MAX) return error_set(error, "%zu bytes are too many for a gzip member", length);
+    if (deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return memory_error(error, 1 << 18, "a gzip stream");
+    z.next_in = (unsigned char *)(uintptr_t)bytes;
+    z.avail_in = (uInt)length;
+    int status = Z_OK;
+    while (status == Z_OK) {
+        z.next_out = (unsigned char *)piece;
+        z.avail_out = PIECE;
+        status = deflate(&z, Z_FINISH);
+        text_append(out, piece, PIECE - z.avail_out);
+    }
+    deflateEnd(&z);
+    return (status == Z_STREAM_END || error_set(error, "a gzip member could not be made")) && text_ok(out, error);
 }
 
 static bool deflate_some(struct file_writer *writer, const void *bytes, size_t length, int flush, struct error *error) {

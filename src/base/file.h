@@ -37,10 +37,16 @@ void file_reader_close(struct file_reader *reader);
  * A path that ends in ".gz" is compressed (level 6, no time stamp: same content, same bytes). */
 struct file_writer;
 bool file_writer_open(struct file_writer **writer, const char *path, struct error *error);
+/* The same for bytes that are to be written as they come, whatever the path ends in: gzip members, for example. */
+bool file_writer_open_plain(struct file_writer **writer, const char *path, struct error *error);
 bool file_writer_write(struct file_writer *writer, const void *bytes, size_t length, struct error *error);
 bool file_writer_commit(struct file_writer *writer,
                         struct error *error);       /* closes too on success; then call close anyway */
 void file_writer_close(struct file_writer *writer); /* NULL is fine */
+
+/* Appends the bytes to *out as one gzip member (level 6, no time stamp). Members behind one another are one gzip file,
+ * so that threads can compress parts of a file at the same time. */
+bool gzip_member(struct text *out, const char *bytes, size_t length, struct error *error);
 
 /* file_writer in one call. */
 bool file_write(const char *path, const void *bytes, size_t length, struct error *error);

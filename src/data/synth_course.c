@@ -19,14 +19,14 @@ struct course {
     struct writer *writer;
     struct paragraph paragraphs[PARAGRAPHS]; /* in the order in which they are told */
     size_t paragraph_count;
-    bool late;             /* the opening does not name the principal condition */
-    bool behind;           /* other conditions are told before it */
-    size_t told;           /* chronic conditions named in the opening */
-    int words;             /* aimed at */
-    size_t start;          /* of the course in the text */
-    int number;            /* of the next problem, where they are numbered */
-    struct text quote;     /* the opening, for passages that are carried forward */
-    bool used[2][FILLERS]; /* templates of SLOT_ED and SLOT_FILLER that stand in the course */
+    bool late;                 /* the opening does not name the principal condition */
+    bool behind;               /* other conditions are told before it */
+    size_t told;               /* chronic conditions named in the opening */
+    int words;                 /* aimed at */
+    size_t start;              /* of the course in the text */
+    int number;                /* of the next problem, where they are numbered */
+    struct text quote;         /* the opening, for passages that are carried forward */
+    bool used[SLOTS][FILLERS]; /* filling templates that stand in the course */
 };
 
 static bool by_problem(const struct course *course) {
@@ -39,24 +39,71 @@ static bool same_condition(const struct diagnosis *a, const struct diagnosis *b)
     return a->wordings.count > 0 && b->wordings.count > 0 && strcmp(a->wordings.items[0], b->wordings.items[0]) == 0;
 }
 
-static bool is_present(const struct writer *writer, const struct diagnosis *diagnosis) {
-    if (same_condition(diagnosis, &writer->knowledge->diagnoses[writer->stay->principal])) return true;
-    for (size_t i = 0; i < writer->stay->secondary_count; i++) {
-        if (same_condition(diagnosis, &writer->knowledge->diagnoses[writer->stay->secondary[i]])) return true;
+/* Whether the words of one phrase stand in the other. */
+static bool holds_words(const char *phrase, const char *words) {
+    const size_t length = strlen(words);
+    for (const char *at = phrase; (at = strcasestr(at, words)) != NULL; at++) {
+        if ((at == phrase || !isalnum((unsigned char)at[-1])) && !isalnum((unsigned char)at[length])) return true;
     }
     return false;
 }
 
+/* Wordings that hold one another: bacterial pneumonia, and pneumonia. */
+static bool wordings_overlap(const struct diagnosis *a, const struct diagnosis *b) {
+    for (size_t i = 0; i < a->wordings.count; i++) {
+        for (size_t j = 0; j < b->wordings.count; j++) {
+            if (holds_words(a->wordings.items[i], b->wordings.items[j]) ||
+                holds_words(b->wordings.items[j], a->wordings.items[i]))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Conditions of one category (the first three characters of the code) are too near for one to be denied or past beside
+ * the other. */
+static bool akin(const struct diagnosis *a, const struct diagnosis *b) {
+    return strncmp(a->code, b->code, 3) == 0 || same_condition(a, b);
+}
+
+/* Whether the patient has the condition, or one that reads like it. */
+static bool is_present(const struct writer *writer, const struct diagnosis *diagnosis) {
+    for (size_t i = 0; i <= writer->stay->secondary_count; i++) {
+        const int32_t code = i == 0 ? writer->stay->principal : writer->stay->secondary[i - 1];
+        const struct diagnosis *other = &writer->knowledge->diagnoses[code];
+        if (akin(diagnosis, other) || wordings_overlap(diagnosis, other)) return true;
+    }
+    return false;
+}
+
+static bool hides_principal(const struct writer *writer) {
+    return writer->tell == TELL_NO_PRINCIPAL || writer->tell == TELL_BACKGROUND;
+}
+
+/* A condition that goes with the DRG: at least half as common again in its claims as in all. */
+static bool is_companion(const struct writer *writer, int32_t code) {
+    const struct code_list *own = &writer->stay->profile->secondary;
+    for (size_t i = 0; i < own->count; i++) {
+        if (own->index[i] == code) return own->weight[i] > 1.5 * writer->knowledge->diagnoses[code].share;
+    }
+    return false;
+}
+
+static bool sex_fits(const struct writer *writer, enum code_sex sex) {
+    return sex == SEX_ANY || (sex == SEX_FEMALE) == writer->stay->female;
+}
+
 /* A CC or MCC that the patient does not have: half of the time one that is common in just this DRG. */
 static int32_t draw_absent(struct writer *writer) {
-    const struct code_list *own = &writer->knowledge->profiles[writer->stay->profile].secondary;
+    const struct code_list *own = &writer->stay->profile->secondary;
+    const bool related = own->count > 0 && !hides_principal(writer);
     for (int attempt = 0; attempt < 40; attempt++) {
-        const bool near = own->count > 0 && attempt < 20 && chance(writer->rng, 0.5);
+        const bool near = related && attempt < 20 && chance(writer->rng, 0.5);
         const struct code_list *list = near ? own : &writer->knowledge->serious;
         const int32_t code = list->index[rng_pick(writer->rng, list->cumulative, list->count)];
         const struct diagnosis *diagnosis = &writer->knowledge->diagnoses[code];
         if (diagnosis->kind == KIND_ACTIVE && diagnosis->code[0] != 'O' && diagnosis->wordings.count > 0 &&
-            !is_present(writer, diagnosis))
+            sex_fits(writer, diagnosis->sex) && !is_present(writer, diagnosis))
             return code;
     }
     return -1;
@@ -72,8 +119,9 @@ static void add_paragraph(struct course *course, enum paragraph_kind kind, int32
 static void plan_paragraphs(struct course *course) {
     struct writer *writer = course->writer;
     const struct knowledge *knowledge = writer->knowledge;
-    const int base = knowledge->profiles[writer->stay->profile].drg->base;
+    const int base = writer->stay->profile->drg->base;
     const enum cc_level highest = synthetic_stay_level(knowledge, writer->stay);
+    if (writer->tell == TELL_PRINCIPAL_ONLY) return;
     for (size_t i = 0; i < writer->active_count; i++) {
         const int32_t code = writer->active[i];
         const bool decides =
@@ -84,8 +132,9 @@ static void plan_paragraphs(struct course *course) {
     const size_t absent =
         rng_below(writer->rng, 2) + (course->words >= 110) + (course->words >= 220 ? rng_below(writer->rng, 3) : 0);
     for (size_t i = 0; i < absent; i++) add_paragraph(course, PARAGRAPH_ABSENT, draw_absent(writer));
-    if (chance(writer->rng, 0.15))
-        add_paragraph(course, PARAGRAPH_PAST_PROCEDURE, (int32_t)rng_below(writer->rng, knowledge->procedure_count));
+    const size_t past = rng_below(writer->rng, knowledge->procedure_count);
+    if (chance(writer->rng, 0.15) && sex_fits(writer, knowledge->procedures[past].sex))
+        add_paragraph(course, PARAGRAPH_PAST_PROCEDURE, (int32_t)past);
     rng_shuffle(writer->rng, course->paragraphs, course->paragraph_count, sizeof *course->paragraphs);
 }
 
@@ -114,11 +163,10 @@ static void add_opening(struct course *course) {
                                     .history = history.data == NULL ? "" : history.data,
                                     .p =
                                         stay->procedure_count > 0 ? procedure_name(writer, stay->procedures[0]) : NULL};
-    const bool surgical = writer->knowledge->profiles[stay->profile].drg->type == DRG_SURGICAL;
     enum template_slot slot = course->late ? SLOT_OPENING_LATE : SLOT_OPENING;
-    if (symptom != NULL && chance(writer->rng, 0.6))
+    if (symptom != NULL && !hides_principal(writer) && chance(writer->rng, 0.6))
         slot = course->late ? SLOT_OPENING_SYMPTOM_LATE : SLOT_OPENING_SYMPTOM;
-    if (surgical && !course->late && filling.p != NULL && chance(writer->rng, 0.4)) slot = SLOT_OPENING_PLANNED;
+    if (stay->admission.elective && !course->late) slot = SLOT_OPENING_PLANNED;
     const size_t from = writer->out->length;
     add_sentence(writer, slot, filling);
     if (!writer->out->failed) text_append(&course->quote, writer->out->data + from, writer->out->length - from);
@@ -152,7 +200,9 @@ static void add_more_clauses(struct course *course, int32_t code, const char *sa
     const struct phrases *clauses = &writer->knowledge->diagnoses[code].clauses;
     for (size_t i = 0; i < clauses->count && i < 3; i++) {
         const char *clause = phrase_pick(writer->rng, clauses);
-        if (clause == said || !chance(writer->rng, course->words >= 200 ? 0.7 : 0.3)) continue;
+        if (clause == said || clause_contradicts(writer, clause) ||
+            !chance(writer->rng, course->words >= 200 ? 0.7 : 0.3))
+            continue;
         add_break(writer, false);
         add_sentence(writer, SLOT_CLAUSE, (struct filling){.c = clause});
         said = clause;
@@ -180,7 +230,8 @@ static void add_problem(struct course *course, int32_t code, enum template_slot 
 static void add_procedures(struct course *course) {
     struct writer *writer = course->writer;
     for (size_t i = 0; i < writer->stay->procedure_count; i++) {
-        const struct filling filling = {.p = procedure_name(writer, writer->stay->procedures[i])};
+        const struct filling filling = {.p = procedure_name(writer, writer->stay->procedures[i]),
+                                        .day = writer->stay->procedure_days[i] + 1};
         add_break(writer, !by_problem(course) && writer->author.layout != LAYOUT_PROSE);
         if (by_problem(course) && i == 0 && chance(writer->rng, 0.5))
             add_sentence(writer, SLOT_PROCEDURE_PROBLEM, filling);
@@ -283,7 +334,7 @@ static int count_words(const struct course *course) {
 /* A template that the course does not have yet; once all are used they begin anew. */
 static const char *pick_unused(struct course *course, enum template_slot slot) {
     const struct phrases *phrases = &course->writer->knowledge->templates[slot];
-    bool *used = course->used[slot == SLOT_FILLER];
+    bool *used = course->used[slot];
     const size_t count = phrases->count < FILLERS ? phrases->count : FILLERS,
                  first = rng_below(course->writer->rng, count);
     for (size_t i = 0; i < count; i++) {
@@ -296,18 +347,40 @@ static const char *pick_unused(struct course *course, enum template_slot slot) {
     return phrases->items[first];
 }
 
-/* Sentences that say nothing about the DRG, until the course has `share` of the words aimed at. */
+/* Sentences that say nothing about the DRG, until the course has `share` of the words aimed at. Who dies does not
+ * recover before. */
 static void add_filling(struct course *course, double share, enum template_slot slot) {
     struct writer *writer = course->writer;
     while (count_words(course) < (int)(share * course->words) && !writer->out->failed) {
+        const bool recovers = slot == SLOT_FILLER && writer->stay->admission.destination != TO_DIED &&
+                              writer->stay->admission.destination != TO_HOSPICE && chance(writer->rng, 0.5);
         add_break(writer, writer->author.layout == LAYOUT_LINES);
-        add_template(writer, pick_unused(course, slot), (struct filling){0});
+        add_template(writer, pick_unused(course, recovers ? SLOT_FILLER_RECOVERY : slot), (struct filling){0});
     }
+}
+
+/* How the course ends: where the patient goes, or what can be said of all who leave alive. */
+static enum template_slot end_slot(struct writer *writer) {
+    static const enum template_slot slots[DESTINATIONS] = {[TO_HOME] = SLOT_END_HOME,
+                                                           [TO_HOME_SERVICES] = SLOT_END_SERVICES,
+                                                           [TO_NURSING] = SLOT_END_NURSING,
+                                                           [TO_REHAB] = SLOT_END_REHAB,
+                                                           [TO_LONG_TERM] = SLOT_END_LONG_TERM,
+                                                           [TO_HOSPICE] = SLOT_END_HOSPICE,
+                                                           [TO_PSYCHIATRY] = SLOT_END_PSYCHIATRIC,
+                                                           [TO_AGAINST_ADVICE] = SLOT_END_AGAINST,
+                                                           [TO_ACUTE] = SLOT_END_ACUTE,
+                                                           [TO_DIED] = SLOT_END_DIED};
+    const enum destination destination = writer->stay->admission.destination;
+    const bool told = destination == TO_DIED || destination == TO_HOSPICE || destination == TO_AGAINST_ADVICE;
+    if (hides_principal(writer) && !told) return SLOT_END; /* who goes to psychiatry or rehab tells why he came */
+    return told || chance(writer->rng, 0.55) ? slots[destination] : SLOT_END;
 }
 
 static void add_close(struct course *course) {
     struct writer *writer = course->writer;
-    const bool listed = by_problem(course) && chance(writer->rng, course->words >= 120 ? 0.7 : 0.25);
+    const bool alive = writer->stay->admission.destination != TO_DIED;
+    const bool listed = alive && by_problem(course) && chance(writer->rng, course->words >= 120 ? 0.7 : 0.25);
     if (listed) {
         const size_t lines = 1 + rng_below(writer->rng, 3);
         for (size_t i = 0; i < lines; i++) {
@@ -329,7 +402,7 @@ static void add_close(struct course *course) {
         add_sentence(writer, SLOT_COPY, (struct filling){.quote = course->quote.data});
         add_break(writer, by_problem(course));
     }
-    add_sentence(writer, SLOT_END, (struct filling){0});
+    add_sentence(writer, end_slot(writer), (struct filling){0});
 }
 
 /* Lengths are spread log-normally about the mean. */
@@ -338,16 +411,51 @@ static int draw_words(struct rng *rng, int mean) {
     return words < SHORTEST ? SHORTEST : words > LONGEST ? LONGEST : (int)words;
 }
 
+/* The principal condition, its procedures and how it went. */
+static void add_main(struct course *course) {
+    struct writer *writer = course->writer;
+    if (hides_principal(writer)) return;
+    add_principal(course);
+    if (!chance(writer->rng, 0.5)) return;
+    add_break(writer, false);
+    add_sentence(writer, writer->stay->admission.destination == TO_DIED ? SLOT_CARE_DIED : SLOT_CARE,
+                 (struct filling){0});
+}
+
+/* Without the principal condition nothing akin to it may stand either, in the background nothing that goes with it;
+ * with nothing else, no history. */
+static void cut_conditions(struct writer *writer) {
+    const struct diagnosis *diagnoses = writer->knowledge->diagnoses, *principal = &diagnoses[writer->stay->principal];
+    const struct {
+        int32_t *codes;
+        size_t *count;
+    } lists[] = {{writer->active, &writer->active_count},
+                 {writer->chronic, &writer->chronic_count},
+                 {writer->past, &writer->past_count}};
+    for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++) {
+        size_t kept = 0;
+        for (size_t i = 0; hides_principal(writer) && i < *lists[l].count; i++) {
+            const int32_t code = lists[l].codes[i];
+            const bool kin =
+                akin(&diagnoses[code], principal) || (writer->tell == TELL_BACKGROUND && is_companion(writer, code));
+            if (!kin) lists[l].codes[kept++] = code;
+        }
+        *lists[l].count = kept;
+    }
+}
+
 void course_write(struct writer *writer, int words) {
-    struct course course = {
-        .writer = writer, .start = writer->out->length, .number = 1, .late = chance(writer->rng, 0.35)};
+    struct course course = {.writer = writer, .start = writer->out->length, .number = 1};
+    const bool elective = writer->stay->admission.elective && !hides_principal(writer);
+    course.late = (chance(writer->rng, 0.35) && !elective) || hides_principal(writer);
     course.words = draw_words(writer->rng, words);
     /* Most authors put the principal condition first; some tell of others before it. */
     const bool first = chance(writer->rng, 0.85);
+    if (writer->tell != TELL_ALL) cut_conditions(writer);
     plan_paragraphs(&course);
     const size_t before = first || course.paragraph_count == 0 ? 0 : 1 + rng_below(writer->rng, course.paragraph_count);
     add_opening(&course);
-    add_filling(&course, 0.25, SLOT_ED);
+    add_filling(&course, 0.25, elective ? SLOT_ELECTIVE : SLOT_ED);
     if (writer->author.layout == LAYOUT_HEADED) {
         text_add(writer->out, "\n");
         add_sentence(writer, SLOT_HEADING_ACUTE, (struct filling){0});
@@ -355,11 +463,7 @@ void course_write(struct writer *writer, int words) {
     }
     course.behind = before > 0;
     for (size_t i = 0; i < before; i++) add_one(&course, &course.paragraphs[i]);
-    add_principal(&course);
-    if (chance(writer->rng, 0.5)) {
-        add_break(writer, false);
-        add_sentence(writer, SLOT_CARE, (struct filling){0});
-    }
+    add_main(&course);
     for (size_t i = before; i < course.paragraph_count; i++) {
         add_one(&course, &course.paragraphs[i]);
         if (i + 1 < course.paragraph_count)

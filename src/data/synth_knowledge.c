@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "data/synth_title.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,10 @@ static const struct {
     [TABLE_FINDINGS] = {"findings.tsv", {"kind", "code", "items"}},
     [TABLE_TEMPLATES] = {"templates.tsv", {"slot", "template"}},
     [TABLE_ABBREVIATIONS] = {"abbreviations.tsv", {"full", "short"}},
+    [TABLE_MOVES] = {"moves.tsv", {"rule", "drgs", "principal", "secondary"}},
+    [TABLE_PROCEDURE_PARTS] = {"procedure-parts.tsv", {"kind", "key", "wordings"}},
+    [TABLE_ALL_DIAGNOSES] = {"icd10cm.tsv.gz", {"code", "severity", "group", "title"}},
+    [TABLE_ALL_EXCLUSIONS] = {"exclusions-all.tsv.gz", {"group", "principal"}},
 };
 
 static const char *const slot_names[SLOTS] = {
@@ -34,10 +39,13 @@ static const char *const slot_names[SLOTS] = {
     [SLOT_OPENING_SYMPTOM_LATE] = "opening_symptom_late",
     [SLOT_OPENING_PLANNED] = "opening_planned",
     [SLOT_ED] = "ed",
+    [SLOT_ELECTIVE] = "elective",
     [SLOT_PRINCIPAL_LATE] = "principal_late",
     [SLOT_CLAUSE] = "clause",
     [SLOT_CARE] = "care",
+    [SLOT_CARE_DIED] = "care_died",
     [SLOT_FILLER] = "filler",
+    [SLOT_FILLER_RECOVERY] = "filler_recovery",
     [SLOT_PROCEDURE] = "procedure",
     [SLOT_PROCEDURE_MINOR] = "procedure_minor",
     [SLOT_PROCEDURE_PROBLEM] = "procedure_problem",
@@ -59,6 +67,16 @@ static const char *const slot_names[SLOTS] = {
     [SLOT_TRANSITION] = "transition",
     [SLOT_COPY] = "copy",
     [SLOT_END] = "end",
+    [SLOT_END_HOME] = "end_home",
+    [SLOT_END_SERVICES] = "end_services",
+    [SLOT_END_NURSING] = "end_nursing",
+    [SLOT_END_REHAB] = "end_rehab",
+    [SLOT_END_LONG_TERM] = "end_long_term",
+    [SLOT_END_HOSPICE] = "end_hospice",
+    [SLOT_END_PSYCHIATRIC] = "end_psychiatric",
+    [SLOT_END_AGAINST] = "end_against",
+    [SLOT_END_ACUTE] = "end_acute",
+    [SLOT_END_DIED] = "end_died",
     [SLOT_HISTORY_NONE] = "history_none",
     [SLOT_GENERIC] = "generic",
 };
@@ -107,8 +125,8 @@ static bool split_phrases(struct knowledge *knowledge, const char *joined, struc
     return true;
 }
 
-static bool load_tables(struct knowledge *knowledge, const char *directory, struct error *error) {
-    for (int t = 0; t < TABLES; t++) {
+static bool load_tables(struct knowledge *knowledge, const char *directory, bool all, struct error *error) {
+    for (int t = 0; t < (all ? TABLES : TABLE_ALL_DIAGNOSES); t++) {
         char path[4096];
         if (!path_join(path, sizeof path, directory, table_forms[t].file))
             return error_set(error, "%s: path too long", directory);
@@ -189,81 +207,127 @@ static bool check_labs(const struct knowledge *knowledge, const struct split_tab
     return true;
 }
 
-static bool read_diagnosis(struct knowledge *knowledge, size_t row, const struct split_table *phrases,
-                           const struct split_table *findings, struct error *error) {
-    const struct tsv *table = &knowledge->tables[TABLE_DIAGNOSES], *conditions = &knowledge->tables[TABLE_CONDITIONS];
-    struct diagnosis *diagnosis = &knowledge->diagnoses[row];
+/* What is written of the codes of a table: split once, used by many. */
+struct phrase_tables {
+    struct split_table conditions, findings;
+};
+
+/* A diagnosis without wordings of its own is called by its title, reworded. */
+static bool reword_title(struct knowledge *knowledge, struct diagnosis *diagnosis, const char *title,
+                         struct error *error) {
+    struct text joined = {0};
+    title_reword(&joined, title);
+    const bool done =
+        text_ok(&joined, error) && split_phrases(knowledge, joined.data, &diagnosis->wordings, error) &&
+        (diagnosis->wordings.count > 0 || diagnosis->kind == KIND_SILENT ||
+         error_set(error, "every wording of %s holds a DRG title: give it one in conditions.tsv", diagnosis->code));
+    text_free(&joined);
+    return done;
+}
+
+/* The phrases of the longest prefixes of the code. */
+static void find_phrases(struct knowledge *knowledge, struct diagnosis *diagnosis, const struct phrase_tables *split) {
+    const struct tsv *conditions = &knowledge->tables[TABLE_CONDITIONS];
+    const int64_t condition = find_prefix(conditions, 0, NULL, diagnosis->code);
+    if (condition >= 0) {
+        const char kind = tsv_cell(conditions, (size_t)condition, 1)[0];
+        diagnosis->kind = kind == 'a' ? KIND_ACTIVE : kind == 'c' ? KIND_CHRONIC : KIND_HISTORY;
+        diagnosis->wordings = split->conditions.rows[0][condition];
+        diagnosis->clauses = split->conditions.rows[1][condition];
+    }
+    for (int kind = 0; kind < FINDINGS; kind++) {
+        const int64_t found = find_prefix(&knowledge->tables[TABLE_FINDINGS], 1, finding_names[kind], diagnosis->code);
+        if (found >= 0) diagnosis->findings[kind] = split->findings.rows[0][found];
+    }
+}
+
+/* The next diagnosis, from a row of this table. */
+static bool read_diagnosis(struct knowledge *knowledge, const struct tsv *table, size_t row,
+                           const struct phrase_tables *split, struct error *error) {
+    const size_t index = knowledge->diagnosis_count++;
+    struct diagnosis *diagnosis = &knowledge->diagnoses[index];
     const char *severity = tsv_cell(table, row, 1);
     int64_t group;
     if (!parse_int64(tsv_cell(table, row, 2), &group) || group < 0 || group > 1 << 16)
         return error_set(error, "no valid group");
     diagnosis->code = tsv_cell(table, row, 0);
     diagnosis->group = (int)group;
+    diagnosis->sex = diagnosis_sex(diagnosis->code);
     diagnosis->level = strcmp(severity, "MCC") == 0 ? LEVEL_MCC : strcmp(severity, "CC") == 0 ? LEVEL_CC : LEVEL_NONE;
-    const int64_t condition = find_prefix(conditions, 0, NULL, diagnosis->code);
     bool existing;
-    if (!hash_insert(&knowledge->diagnosis_ids, diagnosis->code, strlen(diagnosis->code), (int32_t)row, &existing,
+    if (!hash_insert(&knowledge->diagnosis_ids, diagnosis->code, strlen(diagnosis->code), (int32_t)index, &existing,
                      error))
         return false;
     if (existing) return error_set(error, "%s stands twice", diagnosis->code);
     diagnosis->kind = default_kind(diagnosis->code, diagnosis->level);
-    if (condition >= 0) {
-        const char kind = tsv_cell(conditions, (size_t)condition, 1)[0];
-        diagnosis->kind = kind == 'a' ? KIND_ACTIVE : kind == 'c' ? KIND_CHRONIC : KIND_HISTORY;
-        diagnosis->wordings = phrases->rows[0][condition];
-        diagnosis->clauses = phrases->rows[1][condition];
-    }
+    find_phrases(knowledge, diagnosis, split);
     /* What counts must be told. */
     if (diagnosis->kind == KIND_SILENT && diagnosis->level != LEVEL_NONE) diagnosis->kind = KIND_ACTIVE;
-    for (int kind = 0; kind < FINDINGS; kind++) {
-        const int64_t found = find_prefix(&knowledge->tables[TABLE_FINDINGS], 1, finding_names[kind], diagnosis->code);
-        if (found >= 0) diagnosis->findings[kind] = findings->rows[0][found];
-    }
-    if (diagnosis->wordings.count == 0 &&
-        !split_phrases(knowledge, tsv_cell(table, row, 3), &diagnosis->wordings, error))
-        return false;
-    return diagnosis->wordings.count > 0 || diagnosis->kind == KIND_SILENT ||
-           error_set(error, "every wording of %s holds a DRG title: give it one in conditions.tsv", diagnosis->code);
+    if ((size_t)group + 1 > knowledge->groups) knowledge->groups = (size_t)group + 1;
+    return diagnosis->wordings.count > 0 || reword_title(knowledge, diagnosis, tsv_cell(table, row, 3), error);
 }
 
-static bool read_diagnoses(struct knowledge *knowledge, struct error *error) {
-    const struct tsv *table = &knowledge->tables[TABLE_DIAGNOSES];
-    knowledge->diagnosis_count = table->rows;
-    knowledge->diagnoses = arena_zero(&knowledge->arena, table->rows, sizeof *knowledge->diagnoses);
-    if (knowledge->diagnoses == NULL)
-        return memory_error(error, table->rows * sizeof *knowledge->diagnoses, "the diagnoses");
-    struct split_table phrases, findings;
-    if (!split_table(knowledge, TABLE_CONDITIONS, 2, 2, &phrases, error) ||
-        !split_table(knowledge, TABLE_FINDINGS, 2, 1, &findings, error))
+static bool is_wished(const struct hash *wishes, const struct hash *known, const char *code) {
+    return hash_find(wishes, code, strlen(code), -1) >= 0 && hash_find(known, code, strlen(code), -1) < 0;
+}
+
+static bool read_diagnoses(struct knowledge *knowledge, const struct code_wishes *wishes, struct error *error) {
+    const struct tsv *table = &knowledge->tables[TABLE_DIAGNOSES], *all = &knowledge->tables[TABLE_ALL_DIAGNOSES];
+    const size_t most = table->rows + (wishes == NULL ? 0 : wishes->diagnoses.count);
+    struct phrase_tables split;
+    knowledge->diagnoses = arena_zero(&knowledge->arena, most, sizeof *knowledge->diagnoses);
+    if (knowledge->diagnoses == NULL) return memory_error(error, most * sizeof *knowledge->diagnoses, "the diagnoses");
+    if (!split_table(knowledge, TABLE_CONDITIONS, 2, 2, &split.conditions, error) ||
+        !split_table(knowledge, TABLE_FINDINGS, 2, 1, &split.findings, error))
         return false;
-    if (!check_labs(knowledge, &findings, error)) return false;
+    if (!check_labs(knowledge, &split.findings, error)) return false;
     for (size_t row = 0; row < table->rows; row++) {
-        if (!read_diagnosis(knowledge, row, &phrases, &findings, error))
+        if (!read_diagnosis(knowledge, table, row, &split, error))
             return error_context(error, "diagnoses.tsv, line %u", table->lines[row]);
-        if ((size_t)knowledge->diagnoses[row].group + 1 > knowledge->groups)
-            knowledge->groups = (size_t)knowledge->diagnoses[row].group + 1;
     }
-    knowledge->conditions = knowledge->tables[TABLE_CONDITIONS].rows;
+    for (size_t row = 0; wishes != NULL && row < all->rows; row++) {
+        if (is_wished(&wishes->diagnoses, &knowledge->diagnosis_ids, tsv_cell(all, row, 0)) &&
+            !read_diagnosis(knowledge, all, row, &split, error))
+            return error_context(error, "icd10cm.tsv.gz, line %u", all->lines[row]);
+    }
     return true;
 }
 
-static bool read_procedures(struct knowledge *knowledge, struct error *error) {
+static bool read_procedure(struct knowledge *knowledge, const char *code, const char *wordings, struct error *error) {
+    const size_t index = knowledge->procedure_count++;
+    struct procedure *procedure = &knowledge->procedures[index];
+    procedure->code = code;
+    procedure->sex = procedure_sex(code);
+    return hash_insert(&knowledge->procedure_ids, code, strlen(code), (int32_t)index, NULL, error) &&
+           split_phrases(knowledge, wordings, &procedure->wordings, error) &&
+           (procedure->wordings.count > 0 || error_set(error, "every wording of %s holds a DRG title", code));
+}
+
+/* A procedure of given claims, named from the characters of its code; one of an unknown section stays unknown. */
+static bool compose_procedure(struct knowledge *knowledge, const char *code, struct error *error) {
+    struct text joined = {0};
+    bool done = true;
+    if (procedure_compose(knowledge, code, &joined))
+        done = text_ok(&joined, error) && read_procedure(knowledge, code, joined.data, error);
+    text_free(&joined);
+    return done;
+}
+
+static bool read_procedures(struct knowledge *knowledge, const struct code_wishes *wishes, struct error *error) {
     const struct tsv *table = &knowledge->tables[TABLE_PROCEDURES];
-    knowledge->procedure_count = table->rows;
-    knowledge->procedures = arena_zero(&knowledge->arena, table->rows, sizeof *knowledge->procedures);
+    const size_t most = table->rows + (wishes == NULL ? 0 : wishes->procedures.count);
+    knowledge->procedures = arena_zero(&knowledge->arena, most, sizeof *knowledge->procedures);
     if (knowledge->procedures == NULL)
-        return memory_error(error, table->rows * sizeof *knowledge->procedures, "the procedures");
+        return memory_error(error, most * sizeof *knowledge->procedures, "the procedures");
     for (size_t row = 0; row < table->rows; row++) {
-        struct procedure *procedure = &knowledge->procedures[row];
-        procedure->code = tsv_cell(table, row, 0);
-        if (!hash_insert(&knowledge->procedure_ids, procedure->code, strlen(procedure->code), (int32_t)row, NULL,
-                         error))
+        if (!read_procedure(knowledge, tsv_cell(table, row, 0), tsv_cell(table, row, 1), error))
+            return error_context(error, "procedures.tsv, line %u", table->lines[row]);
+    }
+    for (size_t i = 0; wishes != NULL && i < wishes->procedures.capacity; i++) {
+        const char *code = wishes->procedures.entries[i].key;
+        if (code != NULL && is_wished(&wishes->procedures, &knowledge->procedure_ids, code) &&
+            !compose_procedure(knowledge, code, error))
             return false;
-        if (!split_phrases(knowledge, tsv_cell(table, row, 1), &procedure->wordings, error)) return false;
-        if (procedure->wordings.count == 0) {
-            return error_set(error, "procedures.tsv, line %u: every wording of %s holds a DRG title", table->lines[row],
-                             procedure->code);
-        }
     }
     return true;
 }
@@ -297,22 +361,14 @@ static bool read_abbreviations(struct knowledge *knowledge, struct error *error)
     return true;
 }
 
-static void count_wordings(struct knowledge *knowledge) {
-    for (size_t row = 0; row < knowledge->tables[TABLE_CONDITIONS].rows; row++) {
-        knowledge->wordings++;
-        for (const char *c = tsv_cell(&knowledge->tables[TABLE_CONDITIONS], row, 2); *c != '\0'; c++)
-            knowledge->wordings += *c == '|';
-    }
-}
-
-bool knowledge_load(struct knowledge *knowledge, const char *directory, struct error *error) {
+bool knowledge_load(struct knowledge *knowledge, const char *directory, const struct code_wishes *wishes,
+                    struct error *error) {
     *knowledge = (struct knowledge){0};
-    if (load_tables(knowledge, directory, error) && read_diagnoses(knowledge, error) &&
-        read_procedures(knowledge, error) && read_templates(knowledge, error) && read_abbreviations(knowledge, error) &&
-        knowledge_read_profiles(knowledge, error)) {
-        count_wordings(knowledge);
+    if (load_tables(knowledge, directory, wishes != NULL, error) && read_diagnoses(knowledge, wishes, error) &&
+        read_procedures(knowledge, wishes, error) && read_templates(knowledge, error) &&
+        read_abbreviations(knowledge, error) && knowledge_read_moves(knowledge, error) &&
+        knowledge_read_profiles(knowledge, wishes, error))
         return true;
-    }
     knowledge_free(knowledge);
     return error_context(error, "%s", directory);
 }

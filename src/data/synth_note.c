@@ -6,21 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINES = 32 };
-
-/* Lines of a section, each once. */
-struct lines {
-    const char *items[LINES];
-    size_t count;
-};
-
-static void lines_add(struct lines *lines, const char *line) {
-    if (line == NULL || lines->count == LINES) return;
-    for (size_t i = 0; i < lines->count; i++) {
-        if (strcmp(lines->items[i], line) == 0) return;
-    }
-    lines->items[lines->count++] = line;
-}
+const char *const tell_names[TELLS] = {"all", "no-principal", "background", "principal-only"};
 
 static void sort_conditions(struct writer *writer) {
     for (size_t i = 0; i < writer->stay->secondary_count; i++) {
@@ -43,10 +29,6 @@ static void sort_conditions(struct writer *writer) {
     rng_shuffle(writer->rng, writer->chronic, writer->chronic_count, sizeof *writer->chronic);
 }
 
-static void add_heading(struct text *out, const char *heading) {
-    text_printf(out, "\n\n%s:\n", heading);
-}
-
 static void add_complaint(struct writer *writer) {
     const char *symptom = condition_finding(writer, writer->stay->principal, FINDING_SYMPTOM);
     add_heading(writer->out, "Chief Complaint");
@@ -59,43 +41,55 @@ static void add_complaint(struct writer *writer) {
     if (writer->stay->procedure_count == 0) text_add(writer->out, "None");
 }
 
-static void add_histories(struct writer *writer) {
-    struct text history = {0};
+static void add_present_illness(struct writer *writer) {
+    const struct synthetic_stay *stay = writer->stay;
     const size_t named = writer->chronic_count < 3 ? writer->chronic_count : 3,
                  sentences = 2 + rng_below(writer->rng, 4);
+    const bool elective = stay->admission.elective;
+    struct text history = {0};
     add_heading(writer->out, "History of Present Illness");
     const size_t start = writer->out->length;
     if (named > 0)
         add_names(writer, &history, writer->chronic, named);
     else
         text_add(&history, phrase_pick(writer->rng, &writer->knowledge->templates[SLOT_HISTORY_NONE]));
-    const char *symptom = condition_finding(writer, writer->stay->principal, FINDING_SYMPTOM);
-    add_sentence(writer, symptom != NULL ? SLOT_OPENING_SYMPTOM_LATE : SLOT_OPENING_LATE,
-                 (struct filling){.s = symptom, .history = history.data});
+    const char *symptom = condition_finding(writer, stay->principal, FINDING_SYMPTOM);
+    const struct filling filling = {.s = symptom,
+                                    .history = history.data == NULL ? "" : history.data,
+                                    .x = elective ? condition_name(writer, stay->principal) : NULL,
+                                    .p = elective ? procedure_name(writer, stay->procedures[0]) : NULL};
+    add_sentence(writer,
+                 elective          ? SLOT_OPENING_PLANNED
+                 : symptom != NULL ? SLOT_OPENING_SYMPTOM_LATE
+                                   : SLOT_OPENING_LATE,
+                 filling);
     for (size_t i = 0; i < sentences; i++) {
         add_break(writer, false);
-        add_sentence(writer, SLOT_ED, (struct filling){0});
+        add_sentence(writer, elective ? SLOT_ELECTIVE : SLOT_ED, (struct filling){0});
     }
     style_apply(writer, start);
-    add_heading(writer->out, "Past Medical History");
-    for (size_t i = 0; i < writer->past_count + writer->chronic_count; i++) {
-        const int32_t code = i < writer->past_count ? writer->past[i] : writer->chronic[i - writer->past_count];
-        text_printf(writer->out, "- %s\n", condition_name(writer, code));
-    }
-    add_heading(writer->out, "Social History");
-    text_add(writer->out, "___");
-    add_heading(writer->out, "Family History");
-    text_add(writer->out, "Non-contributory.");
     text_free(&history);
 }
 
-/* Findings of one kind over the conditions of the stay, the principal one first. */
-static struct lines collect_findings(const struct writer *writer, enum finding_kind kind) {
-    struct lines lines = {.count = 0};
-    lines_add(&lines, condition_finding(writer, writer->stay->principal, kind));
-    for (size_t i = 0; i < writer->active_count; i++)
-        lines_add(&lines, condition_finding(writer, writer->active[i], kind));
-    return lines;
+static void add_histories(struct writer *writer) {
+    static const char *const social[] = {"___", "Lives with ___. Denies tobacco, alcohol or illicit drugs.",
+                                         "Retired ___, lives alone. Former smoker, quit ___.",
+                                         "Married, lives with spouse. Rare alcohol, no tobacco.",
+                                         "Lives at ___. Tobacco: never. EtOH: social."};
+    static const char *const family[] = {"Non-contributory.", "No history of early cardiac death.",
+                                         "Father died at ___ of ___.", "Mother with HTN, father with ___.", "___"};
+    struct text *out = writer->out;
+    const size_t all = writer->past_count + writer->chronic_count;
+    add_heading(out, "Past Medical History");
+    for (size_t i = 0; i < all; i++) {
+        const int32_t code = i < writer->past_count ? writer->past[i] : writer->chronic[i - writer->past_count];
+        text_printf(out, "- %s\n", condition_name(writer, code));
+    }
+    if (all == 0) text_add(out, "None");
+    add_heading(out, "Social History");
+    text_add(out, social[rng_below(writer->rng, sizeof social / sizeof social[0])]);
+    add_heading(out, "Family History");
+    text_add(out, family[rng_below(writer->rng, sizeof family / sizeof family[0])]);
 }
 
 static void add_exam(struct writer *writer) {
@@ -110,8 +104,11 @@ static void add_exam(struct writer *writer) {
                 12 + (int)rng_below(writer->rng, 10), 91 + (int)rng_below(writer->rng, 9),
                 chance(writer->rng, 0.5) ? "clear" : "CTAB");
     for (size_t i = 0; i < findings.count; i++) text_printf(out, "Notable: %s\n", findings.items[i]);
-    text_printf(out, "DISCHARGE:\nVS stable. Gen: comfortable, A&Ox3. Exam otherwise %s.",
-                chance(writer->rng, 0.5) ? "unchanged" : "improved");
+    if (writer->stay->admission.destination == TO_DIED)
+        text_add(out, "DISCHARGE:\nNo spontaneous respirations, no pulse. Pupils fixed and dilated.");
+    else
+        text_printf(out, "DISCHARGE:\nVS stable. Gen: comfortable, A&Ox3. Exam otherwise %s.",
+                    chance(writer->rng, 0.5) ? "unchanged" : "improved");
 }
 
 /* The usual panel; a condition moves its value into the range that goes with it. */
@@ -162,90 +159,67 @@ static void add_results(struct writer *writer) {
     for (size_t i = 0; i < imaging.count; i++) text_printf(out, "\n%s", imaging.items[i]);
 }
 
-static void add_medications(struct writer *writer, const char *heading, const struct lines *lines) {
-    add_heading(writer->out, heading);
-    for (size_t i = 0; i < lines->count; i++) text_printf(writer->out, "%zu. %s\n", i + 1, lines->items[i]);
-}
-
-static void add_back(struct writer *writer) {
-    static const char *const usual[] = {
-        "acetaminophen 650 mg as needed", "docusate 100 mg twice daily", "multivitamin daily",
-        "omeprazole 20 mg daily",         "vitamin D 1000 units daily",  "senna 8.6 mg nightly",
-        "melatonin 3 mg nightly"};
-    struct text *out = writer->out;
-    struct lines lines = {.count = 0};
-    for (size_t i = 0; i < writer->chronic_count; i++)
-        lines_add(&lines, condition_finding(writer, writer->chronic[i], FINDING_MED));
-    for (size_t i = 0; i < writer->past_count; i++)
-        lines_add(&lines, condition_finding(writer, writer->past[i], FINDING_MED));
-    lines_add(&lines, usual[rng_below(writer->rng, sizeof usual / sizeof usual[0])]);
-    add_medications(writer, "Medications on Admission", &lines);
-    lines_add(&lines, condition_finding(writer, writer->stay->principal, FINDING_MED));
-    for (size_t i = 0; i < writer->active_count; i++)
-        lines_add(&lines, condition_finding(writer, writer->active[i], FINDING_MED));
-    lines_add(&lines, usual[rng_below(writer->rng, sizeof usual / sizeof usual[0])]);
-    add_medications(writer, "Discharge Medications", &lines);
-    static const char *const dispositions[] = {"Home", "Home With Service", "Extended Care"};
-    const size_t disposition = rng_below(writer->rng, 3);
-    add_heading(out, "Discharge Disposition");
-    text_add(out, dispositions[disposition]);
-    if (disposition == 2) text_add(out, "\n \nFacility:\n___");
-    add_heading(out, "Discharge Diagnosis");
-    text_printf(out, "%s:\n%s", chance(writer->rng, 0.5) ? "Primary" : "PRIMARY DIAGNOSIS",
-                condition_name(writer, writer->stay->principal));
-    if (writer->active_count > 0) text_add(out, "\nSecondary:");
-    for (size_t i = 0; i < writer->active_count; i++)
-        text_printf(out, "\n%s", condition_name(writer, writer->active[i]));
-    add_heading(out, "Discharge Condition");
-    text_printf(
-        out, "Mental Status: Clear and coherent.\nLevel of Consciousness: Alert and interactive.\nActivity Status: %s.",
-        disposition == 0 ? "Ambulatory - Independent" : "Ambulatory - requires assistance or aid (walker or cane)");
-    add_heading(out, "Discharge Instructions");
-    text_add(out, "Dear ___,\nYou were cared for at ___. Please take your medications as listed and keep your "
-                  "appointments.\n \nFollowup Instructions:\n___\n");
+/* The service that looks after stays of the DRG's MDC. */
+static const char *service_of(const struct drg *drg) {
+    if (drg->type != DRG_SURGICAL)
+        return code_begins("14", drg->mdc)   ? "OBSTETRICS/GYNECOLOGY"
+               : code_begins("19", drg->mdc) ? "PSYCHIATRY"
+               : code_begins("01", drg->mdc) ? "NEUROLOGY"
+                                             : "MEDICINE";
+    return code_begins("01", drg->mdc)      ? "NEUROSURGERY"
+           : code_begins("05", drg->mdc)    ? "CARDIOTHORACIC"
+           : code_begins("08", drg->mdc)    ? "ORTHOPAEDICS"
+           : code_begins("11,12", drg->mdc) ? "UROLOGY"
+           : code_begins("13,14", drg->mdc) ? "OBSTETRICS/GYNECOLOGY"
+           : code_begins("03", drg->mdc)    ? "OTOLARYNGOLOGY"
+                                            : "SURGERY";
 }
 
 static void add_front(struct writer *writer) {
-    static const char *const services[] = {"MEDICINE", "SURGERY", "CARDIOTHORACIC", "NEUROLOGY", "ORTHOPAEDICS"};
     static const char *const allergies[] = {"No Known Allergies / Adverse Drug Reactions", "Penicillins",
                                             "Sulfa (Sulfonamide Antibiotics)", "lisinopril", "latex"};
-    const struct drg_profile *profile = &writer->knowledge->profiles[writer->stay->profile];
-    const uint64_t service = profile->drg->type == DRG_SURGICAL ? 1 + rng_below(writer->rng, 4) : 0;
     text_printf(writer->out,
                 " \nName:  ___                     Unit No:   ___\n \nAdmission Date:  ___              Discharge "
                 "Date:   ___\n \n"
                 "Date of Birth:  ___             Sex:   %s\n \nService: %s\n \nAllergies: \n%s\n \nAttending: ___.",
-                writer->stay->female ? "F" : "M", services[service],
+                writer->stay->female ? "F" : "M", service_of(writer->stay->profile->drg),
                 allergies[chance(writer->rng, 0.6) ? 0 : rng_below(writer->rng, 5)]);
 }
 
 /* A third of the authors spell words out, a third shorten some, a third shorten most; slips gather in a few. */
-static struct author draw_author(struct rng *rng, double misspells) {
+static struct author draw_author(struct rng *rng, const struct note_style *style) {
     static const double shortening[] = {0, 0.15, 0.6};
     static const double slips[] = {0, 0.5, 2.5};
     struct author author = {.layout = (enum layout)rng_below(rng, LAYOUTS),
-                            .abbreviates = shortening[rng_below(rng, 3)]};
+                            .abbreviates = style->abbreviates * shortening[rng_below(rng, 3)]};
     const double u = rng_uniform(rng);
     author.problem_case = u < 0.6 ? CASE_CAPITAL : u < 0.8 ? CASE_UPPER : CASE_LOWER;
-    author.misspells = misspells * slips[rng_below(rng, 3)];
+    author.misspells = style->misspells * slips[rng_below(rng, 3)];
+    author.blanks_age = chance(rng, 0.3);
     return author;
 }
 
 void synthetic_note_write(struct text *out, struct span *course, const struct knowledge *knowledge,
                           const struct synthetic_stay *stay, const struct note_style *style, struct rng *rng) {
-    struct writer writer = {
-        .out = out, .knowledge = knowledge, .stay = stay, .rng = rng, .author = draw_author(rng, style->misspells)};
+    struct writer writer = {.out = out,
+                            .knowledge = knowledge,
+                            .stay = stay,
+                            .rng = rng,
+                            .author = draw_author(rng, style),
+                            .tell = style->tell};
     const size_t start = out->length;
     sort_conditions(&writer);
     add_front(&writer);
     add_complaint(&writer);
+    add_present_illness(&writer);
     add_histories(&writer);
     add_exam(&writer);
     add_results(&writer);
     text_add(out, "\n\nBrief Hospital Course:\n");
     course->start = out->length - start;
-    course_write(&writer, style->words);
+    struct writer teller = writer; /* what the course leaves out still stands in the other sections */
+    course_write(&teller, style->words);
     style_apply(&writer, start + course->start);
     course->end = out->length - start;
-    add_back(&writer);
+    back_write(&writer);
 }

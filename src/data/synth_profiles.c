@@ -7,7 +7,8 @@
 #include <string.h>
 
 static bool read_exclusions(struct knowledge *knowledge, struct error *error) {
-    const struct tsv *table = &knowledge->tables[TABLE_EXCLUSIONS];
+    const bool all = knowledge->tables[TABLE_ALL_EXCLUSIONS].rows > 0;
+    const struct tsv *table = &knowledge->tables[all ? TABLE_ALL_EXCLUSIONS : TABLE_EXCLUSIONS];
     knowledge->excluded = memory_zero(knowledge->groups, knowledge->diagnosis_count);
     knowledge->principals = knowledge->diagnosis_count;
     if (knowledge->excluded == NULL)
@@ -15,7 +16,7 @@ static bool read_exclusions(struct knowledge *knowledge, struct error *error) {
     for (size_t row = 0; row < table->rows; row++) {
         int64_t group;
         if (!parse_int64(tsv_cell(table, row, 0), &group) || group < 1)
-            return error_set(error, "exclusions.tsv, line %u: no valid group", table->lines[row]);
+            return error_set(error, "exclusions, line %u: no valid group", table->lines[row]);
         if ((size_t)group >= knowledge->groups) continue;
         for (const char *code = tsv_cell(table, row, 1); *code != '\0';) {
             const size_t length = strcspn(code, ",");
@@ -68,6 +69,13 @@ static bool read_pair_procedures(const struct knowledge *knowledge, struct princ
     return true;
 }
 
+/* The sex that the pair's codes ask for. */
+static void set_pair_sex(const struct knowledge *knowledge, struct principal_pair *pair) {
+    pair->sex = knowledge->diagnoses[pair->principal].sex;
+    for (size_t i = 0; i < pair->procedure_count && pair->sex == SEX_ANY; i++)
+        pair->sex = knowledge->procedures[pair->procedures[i]].sex;
+}
+
 /* Pairs are listed under the lowest DRG of a base; every profile of that base gets the list. */
 static bool read_principals(struct knowledge *knowledge, struct error *error) {
     const struct tsv *table = &knowledge->tables[TABLE_PRINCIPALS];
@@ -90,6 +98,7 @@ static bool read_principals(struct knowledge *knowledge, struct error *error) {
                 return error_set(error, "principals.tsv, line %u: no valid DRG, diagnosis, procedures and claims",
                                  table->lines[row]);
             }
+            set_pair_sex(knowledge, pair);
             if (pass == 0)
                 lists[drg->base].count++;
             else
@@ -103,7 +112,7 @@ static bool read_principals(struct knowledge *knowledge, struct error *error) {
     for (size_t p = 0; p < knowledge->profile_count; p++) {
         struct drg_profile *profile = &knowledge->profiles[p];
         profile->pairs = lists[profile->drg->base];
-        if (profile->pairs.count == 0)
+        if (profile->pairs.count == 0 && profile->claims > 0)
             return error_set(error, "principals.tsv: DRG %d has no principal diagnosis", profile->drg->code);
     }
     return true;
@@ -187,22 +196,42 @@ static bool is_uncounted(const struct knowledge *knowledge, struct uncounted ent
            bsearch(&entry, knowledge->uncounted, knowledge->uncounted_count, sizeof entry, compare_uncounted) != NULL;
 }
 
-static bool read_profiles(struct knowledge *knowledge, struct error *error) {
+/* The DRGs of the table, and among them those that only given claims have. */
+static bool read_profiles(struct knowledge *knowledge, const struct code_wishes *wishes, struct error *error) {
     const struct tsv *table = &knowledge->tables[TABLE_DRGS];
     const struct catalog *catalog = catalog_get(GROUPER_V43);
-    knowledge->profiles = arena_zero(&knowledge->arena, table->rows, sizeof *knowledge->profiles);
-    if (knowledge->profiles == NULL) return memory_error(error, table->rows * sizeof *knowledge->profiles, "the DRGs");
-    for (size_t row = 0; row < table->rows; row++) {
-        struct drg_profile *profile = &knowledge->profiles[knowledge->profile_count++];
+    size_t row = 0;
+    knowledge->profiles = arena_zero(&knowledge->arena, catalog->count, sizeof *knowledge->profiles);
+    if (knowledge->profiles == NULL)
+        return memory_error(error, catalog->count * sizeof *knowledge->profiles, "the DRGs");
+    for (size_t d = 0; d < catalog->count; d++) {
+        struct drg_profile *profile = &knowledge->profiles[knowledge->profile_count];
         int64_t code;
-        if (!parse_int64(tsv_cell(table, row, 0), &code) || !parse_double(tsv_cell(table, row, 1), &profile->claims) ||
-            !(profile->claims > 0) || (profile->drg = catalog_find(catalog, (int)code)) == NULL ||
-            (row > 0 && profile[-1].drg->code >= code)) {
-            return error_set(error, "drgs.tsv, line %u: expected a v43 DRG larger than the one before, and its claims",
-                             table->lines[row]);
+        profile->drg = &catalog->drgs[d];
+        if (row < table->rows && parse_int64(tsv_cell(table, row, 0), &code) && code == profile->drg->code) {
+            if (!parse_double(tsv_cell(table, row, 1), &profile->claims) || !(profile->claims > 0)) break;
+            row++;
+            knowledge->profile_count++;
+        } else if (wishes != NULL && wishes->drgs[profile->drg->code]) {
+            profile->claims = 0;
+            knowledge->profile_count++;
         }
     }
-    return true;
+    return row == table->rows ||
+           error_set(error, "drgs.tsv, line %u: expected a v43 DRG larger than the one before, and its claims",
+                     table->lines[row]);
+}
+
+/* How common each secondary diagnosis is in all claims. */
+static void sum_shares(struct knowledge *knowledge) {
+    double claims = 0;
+    for (size_t p = 0; p < knowledge->profile_count; p++) claims += knowledge->profiles[p].claims;
+    for (size_t p = 0; p < knowledge->profile_count; p++) {
+        const struct drg_profile *profile = &knowledge->profiles[p];
+        for (size_t i = 0; i < profile->secondary.count; i++)
+            knowledge->diagnoses[profile->secondary.index[i]].share +=
+                profile->secondary.weight[i] * profile->claims / claims;
+    }
 }
 
 /* The CCs and MCCs of the cohort, each with its weight summed over the DRGs. */
@@ -223,10 +252,12 @@ static bool collect_serious(struct knowledge *knowledge, struct error *error) {
     return allocated && (knowledge->serious.count > 0 || error_set(error, "diagnoses.tsv: no CC and no MCC"));
 }
 
-bool knowledge_read_profiles(struct knowledge *knowledge, struct error *error) {
-    return read_exclusions(knowledge, error) && read_profiles(knowledge, error) && read_principals(knowledge, error) &&
-           read_secondaries(knowledge, error) && read_extra_exclusions(knowledge, error) &&
-           collect_serious(knowledge, error);
+bool knowledge_read_profiles(struct knowledge *knowledge, const struct code_wishes *wishes, struct error *error) {
+    if (!read_exclusions(knowledge, error) || !read_profiles(knowledge, wishes, error) ||
+        !read_principals(knowledge, error) || !read_secondaries(knowledge, error))
+        return false;
+    sum_shares(knowledge);
+    return read_extra_exclusions(knowledge, error) && collect_serious(knowledge, error);
 }
 
 enum cc_level knowledge_level(const struct knowledge *knowledge, int32_t secondary, int32_t principal, int base) {

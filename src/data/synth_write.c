@@ -7,168 +7,163 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "data/dataset.h"
-#include "data/synth_note.h"
-#include "data/synth_stay.h"
-#include <math.h>
+#include "data/synth_claims.h"
+#include "data/synth_rows.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK = 512, STAYS_A_PATIENT = 4 };
-enum { FILE_DISCHARGE, FILE_DRG, FILE_DIAGNOSES, FILE_PROCEDURES, FILE_TRAIN, FILE_DEV, FILE_TEST, FILES };
+enum { BLOCK = 512, PART = 64, PARTS = BLOCK / PART };
 
-/* Streams of random numbers, so that one draw never moves another. */
-enum { STREAM_PATIENT = 1, STREAM_SPLIT = 2, STREAM_STAY = 3 };
+/* The stream of random numbers of the stays; patients have their own. */
+enum { STREAM_STAY = 3 };
 
-static const struct {
-    const char *name, *header;
-} file_forms[FILES] = {
-    [FILE_DISCHARGE] = {"discharge.csv.gz", "note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text\n"},
-    [FILE_DRG] = {"drgcodes.csv.gz", "subject_id,hadm_id,drg_type,drg_code,description,drg_severity,drg_mortality\n"},
-    [FILE_DIAGNOSES] = {"diagnoses_icd.csv.gz", "subject_id,hadm_id,seq_num,icd_code,icd_version\n"},
-    [FILE_PROCEDURES] = {"procedures_icd.csv.gz", "subject_id,hadm_id,seq_num,chartdate,icd_code,icd_version\n"},
-    [FILE_TRAIN] = {"train.jsonl", ""},
-    [FILE_DEV] = {"dev.jsonl", ""},
-    [FILE_TEST] = {"test.jsonl", ""},
-};
-
-/* A patient: who has how many stays, and in which part of the split. */
-struct patient {
-    int64_t number;
-    int stays, part, age;
-    bool female;
-};
-
-/* One stay rendered: its rows for each file. */
-struct rendered {
-    struct text rows[FILES];
-    struct text note;
+/* Rows of some stays for one file, as they go to the disk: compressed where the file is. */
+struct part {
+    struct text rows, bytes;
+    bool packed;
+    struct error error;
 };
 
 struct cohort {
     const struct knowledge *knowledge;
     const struct synth_settings *settings;
-    double *cumulative; /* [profiles] */
-    struct file_writer *files[FILES];
-    struct rendered *block;   /* [BLOCK] */
-    struct patient *patients; /* [BLOCK] the patient of each stay of the block */
-    int *sequence;            /* [BLOCK] which of the patient's stays it is, from 1 */
+    struct profile_weights weights;
+    struct file_writer *files[FILES]; /* NULL: not written */
+    struct part *parts;               /* [PARTS, FILES] */
+    struct rendered *block;           /* [BLOCK] */
+    struct stay_place *places;        /* [BLOCK] whose stay each one of the block is */
+    int64_t stays;
 };
 
-static struct patient draw_patient(const struct synth_settings *settings, int64_t number) {
+static void render_stay(const struct cohort *cohort, int64_t index, const struct stay_place *place,
+                        struct rendered *rendered) {
+    const struct knowledge *knowledge = cohort->knowledge;
+    const struct claims *claims = cohort->settings->claims;
+    const struct patient *patient = &place->patient;
+    struct synthetic_stay stay = {.principal = 0};
     struct rng rng;
-    rng_seed_stream(&rng, settings->seed, STREAM_PATIENT, (uint64_t)number);
-    struct patient patient = {.number = number, .stays = 1, .female = rng_below(&rng, 2) == 0};
-    while (patient.stays < STAYS_A_PATIENT && rng_uniform(&rng) < 0.3) patient.stays++;
-    const double age = 68 + 14 * rng_normal(&rng);
-    patient.age = age < 19 ? 19 : age > 97 ? 97 : (int)age;
-    rng_seed_stream(&rng, settings->seed, STREAM_SPLIT, (uint64_t)number);
-    const double share = rng_uniform(&rng) * (settings->split[0] + settings->split[1] + settings->split[2]);
-    patient.part = share < settings->split[0] ? 0 : share < settings->split[0] + settings->split[1] ? 1 : 2;
+    if (claims != NULL) stay = claims->stays[index];
+    stay.subject_id = 10000000 + patient->number;
+    stay.hadm_id = 20000000 + index;
+    stay.female = patient_is_female(patient);
+    stay.age = patient_age_at(patient, place->sequence);
+    rng_seed_stream(&rng, cohort->settings->seed, STREAM_STAY, (uint64_t)index);
+    if (claims != NULL)
+        synthetic_stay_draw_days(&stay, &rng);
+    else
+        synthetic_stay_draw(&stay, knowledge, &cohort->weights, patient->kind, &rng);
+    const struct discharge_rules rules = synthetic_stay_rules(knowledge, &stay);
+    const bool planned = stay.profile->drg->type == DRG_SURGICAL && stay.procedure_count > 0 && stay.age > 0;
+    stay.admission =
+        admission_draw(patient, place->sequence, place->sequence == patient->stays, stay.days, planned, &rules, &rng);
+    synthetic_stay_draw_procedure_days(&stay, &rng);
+    rows_render(rendered, knowledge, &stay, place, &cohort->settings->style, cohort->settings->apr, &rng);
+}
+
+/* Whether one patient can have stays of both kinds; PATIENT_KINDS: any adult's. */
+static bool kinds_agree(enum patient_kind a, enum patient_kind b) {
+    if (a == b) return true;
+    const bool young = a == PATIENT_OBSTETRIC || a == PATIENT_NEWBORN || b == PATIENT_OBSTETRIC || b == PATIENT_NEWBORN;
+    return !young && (a == PATIENT_KINDS || b == PATIENT_KINDS);
+}
+
+/* How many of the claims from `first` on can be stays of one patient, `most` at most, and of which kind the patient is
+ * then. Nothing follows a birth or a death. */
+static int claims_together(const struct cohort *cohort, int64_t first, int most, enum patient_kind *kind) {
+    int count = 0;
+    *kind = PATIENT_KINDS;
+    while (count < most && first + count < cohort->stays) {
+        const struct synthetic_stay *stay = &cohort->settings->claims->stays[first + count];
+        const enum patient_kind wanted = stay_kind(cohort->knowledge, stay);
+        if (count > 0 && !kinds_agree(*kind, wanted)) break;
+        if (wanted != PATIENT_KINDS) *kind = wanted;
+        count++;
+        if (wanted == PATIENT_NEWBORN || synthetic_stay_rules(cohort->knowledge, stay).only == TO_DIED) break;
+    }
+    return count;
+}
+
+static struct patient next_patient(const struct cohort *cohort, int64_t number, int64_t first) {
+    const struct synth_settings *settings = cohort->settings;
+    const bool given = settings->claims != NULL;
+    struct patient patient =
+        patient_draw(settings->seed, number, given ? 0 : cohort->weights.obstetric, settings->split);
+    enum patient_kind kind;
+    if (!given) return patient;
+    patient.stays = claims_together(cohort, first, patient.stays, &kind);
+    if (kind != PATIENT_KINDS) patient_set_kind(&patient, kind);
     return patient;
 }
 
-/* How likely each DRG is. A DRG that only one sex can have is met by half of the patients: it counts twice. */
-static void weigh_profiles(struct cohort *cohort) {
-    double sum = 0;
-    for (size_t i = 0; i < cohort->knowledge->profile_count; i++) {
-        const struct drg_profile *profile = &cohort->knowledge->profiles[i];
-        const char *mdc = profile->drg->mdc;
-        const bool one_sex = mdc[0] == '1' && mdc[1] >= '2' && mdc[1] <= '4';
-        sum += pow(profile->claims, cohort->settings->temper) * (one_sex ? 2 : 1);
-        cohort->cumulative[i] = sum;
-    }
-}
-
-static void add_jsonl(struct text *out, const struct synthetic_stay *stay, const struct drg *drg, const char *note_id,
-                      const char *course, size_t length, const char *part) {
-    text_printf(out, "{\"note_id\": \"%s\", \"hadm_id\": %lld, \"subject_id\": %lld, \"text\": ", note_id,
-                (long long)stay->hadm_id, (long long)stay->subject_id);
-    text_add_json(out, course, length);
-    text_printf(out, ", \"drg\": %d, \"title\": ", drg->code);
-    text_add_json(out, drg->title, strlen(drg->title));
-    text_printf(out, ", \"split\": \"%s\"}\n", part);
-}
-
-static void render_stay(const struct cohort *cohort, int64_t index, const struct patient *patient, int sequence,
-                        struct rendered *rendered) {
-    static const char *const parts[] = {"train", "dev", "test"};
-    const struct knowledge *knowledge = cohort->knowledge;
-    struct synthetic_stay stay = {.subject_id = 10000000 + patient->number,
-                                  .hadm_id = 20000000 + index,
-                                  .female = patient->female,
-                                  .age = patient->age};
-    struct rng rng;
-    rng_seed_stream(&rng, cohort->settings->seed, STREAM_STAY, (uint64_t)index);
-    synthetic_stay_draw(&stay, knowledge, cohort->cumulative, &rng);
-    struct span course;
-    synthetic_note_write(&rendered->note, &course, knowledge, &stay, &cohort->settings->style, &rng);
-    if (rendered->note.failed) return;
-    const struct drg *drg = knowledge->profiles[stay.profile].drg;
-    const long long subject = (long long)stay.subject_id, hadm = (long long)stay.hadm_id;
-    char note_id[64];
-    snprintf(note_id, sizeof note_id, "%lld-DS-%d", subject, sequence);
-    text_printf(&rendered->rows[FILE_DISCHARGE], "%s,%lld,%lld,DS,%d,2180-01-01 00:00:00,2180-01-01 00:00:00,", note_id,
-                subject, hadm, sequence);
-    text_add_csv(&rendered->rows[FILE_DISCHARGE], rendered->note.data, rendered->note.length);
-    text_add_char(&rendered->rows[FILE_DISCHARGE], '\n');
-    text_printf(&rendered->rows[FILE_DRG], "%lld,%lld,HCFA,%03d,", subject, hadm, drg->code);
-    text_add_csv(&rendered->rows[FILE_DRG], drg->title, strlen(drg->title));
-    text_add(&rendered->rows[FILE_DRG], ",,\n");
-    text_printf(&rendered->rows[FILE_DIAGNOSES], "%lld,%lld,1,%s,10\n", subject, hadm,
-                knowledge->diagnoses[stay.principal].code);
-    for (size_t i = 0; i < stay.secondary_count; i++) {
-        text_printf(&rendered->rows[FILE_DIAGNOSES], "%lld,%lld,%zu,%s,10\n", subject, hadm, i + 2,
-                    knowledge->diagnoses[stay.secondary[i]].code);
-    }
-    for (size_t i = 0; i < stay.procedure_count; i++) {
-        text_printf(&rendered->rows[FILE_PROCEDURES], "%lld,%lld,%zu,2180-01-01,%s,10\n", subject, hadm, i + 1,
-                    knowledge->procedures[stay.procedures[i]].code);
-    }
-    add_jsonl(&rendered->rows[FILE_TRAIN + patient->part], &stay, drg, note_id, rendered->note.data + course.start,
-              course.end - course.start, parts[patient->part]);
-}
-
 /* Who has the stays of this block: patients follow one another, so this runs in order. */
-static void assign_patients(struct cohort *cohort, size_t count, struct patient *patient, int *sequence) {
+static void assign_patients(struct cohort *cohort, int64_t first, size_t count, struct stay_place *last) {
+    const struct claims *claims = cohort->settings->claims;
     for (size_t i = 0; i < count; i++) {
-        if (*sequence == patient->stays) {
-            *patient = draw_patient(cohort->settings, patient->number + 1);
-            *sequence = 0;
+        const int64_t index = first + (int64_t)i;
+        if (last->sequence == last->patient.stays) {
+            last->patient = next_patient(cohort, last->patient.number + 1, index);
+            last->sequence = 0;
         }
-        cohort->patients[i] = *patient;
-        cohort->sequence[i] = ++*sequence;
+        last->sequence++;
+        last->closing = last->sequence == last->patient.stays || index + 1 == cohort->stays;
+        last->claim_id = claims == NULL ? NULL : claims->ids[index];
+        cohort->places[i] = *last;
     }
 }
 
+static bool is_compressed(int file) {
+    const char *name = file_forms[file].name;
+    return strcmp(name + strlen(name) - 3, ".gz") == 0;
+}
+
+/* The rows of PART stays of the block for one file. */
+static void pack_part(struct part *part, const struct cohort *cohort, int file, size_t from, size_t count) {
+    text_clear(&part->rows);
+    text_clear(&part->bytes);
+    for (size_t i = from; i < from + PART && i < count; i++) {
+        const struct text *rows = &cohort->block[i].rows[file];
+        text_append(&part->rows, rows->data, rows->length);
+        part->rows.failed = part->rows.failed || rows->failed || cohort->block[i].note.failed;
+    }
+    part->packed = text_ok(&part->rows, &part->error) &&
+                   (!is_compressed(file) || part->rows.length == 0 ||
+                    gzip_member(&part->bytes, part->rows.data, part->rows.length, &part->error));
+}
+
+/* Stays are rendered, then each part of each file compressed, by all threads; written in order. */
 static bool write_block(struct cohort *cohort, int64_t first, size_t count, struct error *error) {
 #pragma omp parallel for schedule(dynamic, 16)
     for (size_t i = 0; i < count; i++) {
         struct rendered *rendered = &cohort->block[i];
         text_clear(&rendered->note);
         for (int f = 0; f < FILES; f++) text_clear(&rendered->rows[f]);
-        render_stay(cohort, first + (int64_t)i, &cohort->patients[i], cohort->sequence[i], rendered);
+        render_stay(cohort, first + (int64_t)i, &cohort->places[i], rendered);
     }
-    bool written = true;
-    for (size_t i = 0; written && i < count; i++) {
-        struct rendered *rendered = &cohort->block[i];
-        written = text_ok(&rendered->note, error);
-        for (int f = 0; written && f < FILES; f++) {
-            written = text_ok(&rendered->rows[f], error) &&
-                      file_writer_write(cohort->files[f], rendered->rows[f].data, rendered->rows[f].length, error);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t p = 0; p < (size_t)PARTS * FILES; p++)
+        pack_part(&cohort->parts[p], cohort, (int)(p % FILES), p / FILES * PART, count);
+    for (size_t p = 0; p < (size_t)PARTS * FILES; p++) {
+        struct part *part = &cohort->parts[p];
+        const int file = (int)(p % FILES);
+        const struct text *bytes = is_compressed(file) ? &part->bytes : &part->rows;
+        if (!part->packed) {
+            *error = part->error;
+            return false;
         }
+        if (cohort->files[file] != NULL && !file_writer_write(cohort->files[file], bytes->data, bytes->length, error))
+            return false;
     }
-    return written;
+    return true;
 }
 
 static bool write_stays(struct cohort *cohort, struct error *error) {
     struct progress progress;
-    struct patient patient = draw_patient(cohort->settings, 0);
-    int sequence = 0;
-    progress_start(&progress, "writing synthetic stays", "stays", (uint64_t)cohort->settings->stays);
-    for (int64_t first = 0; first < cohort->settings->stays; first += BLOCK) {
-        const int64_t left = cohort->settings->stays - first;
+    struct stay_place last = {.patient = next_patient(cohort, 0, 0), .sequence = 0};
+    progress_start(&progress, "writing synthetic stays", "stays", (uint64_t)cohort->stays);
+    for (int64_t first = 0; first < cohort->stays; first += BLOCK) {
+        const int64_t left = cohort->stays - first;
         const size_t count = left < BLOCK ? (size_t)left : BLOCK;
-        assign_patients(cohort, count, &patient, &sequence);
+        assign_patients(cohort, first, count, &last);
         if (!write_block(cohort, first, count, error)) return false;
         progress_update(&progress, (uint64_t)first + count);
     }
@@ -193,17 +188,20 @@ static bool write_labels(const struct cohort *cohort, struct error *error) {
     return written;
 }
 
-static bool write_settings(const struct synth_settings *settings, struct error *error) {
+static bool write_settings(const struct cohort *cohort, struct error *error) {
+    const struct synth_settings *settings = cohort->settings;
     char path[4096];
     struct text text = {0};
     text_printf(&text,
                 "{\n  \"what\": \"synthetic stays written by casemix synth; no patient stands behind them\",\n  "
                 "\"stays\": %lld,\n  \"seed\": %llu,\n  \"temper\": ",
-                (long long)settings->stays, (unsigned long long)settings->seed);
+                (long long)cohort->stays, (unsigned long long)settings->seed);
     text_add_json_double(&text, settings->temper);
     text_printf(&text, ",\n  \"words\": %d,\n  \"misspell\": ", settings->style.words);
     text_add_json_double(&text, settings->style.misspells);
-    text_add(&text, ",\n  \"split\": [");
+    text_printf(&text, ",\n  \"tell\": \"%s\",\n  \"apr\": %s,\n  \"claims\": %s,\n  \"split\": [",
+                tell_names[settings->style.tell], settings->apr ? "true" : "false",
+                settings->claims != NULL ? "true" : "false");
     for (int i = 0; i < 3; i++) {
         text_add(&text, i == 0 ? "" : ", ");
         text_add_json_double(&text, settings->split[i]);
@@ -217,13 +215,26 @@ static bool write_settings(const struct synth_settings *settings, struct error *
     return written;
 }
 
+static bool write_header(struct file_writer *writer, int file, struct error *error) {
+    const char *header = file_forms[file].header;
+    struct text member = {0};
+    bool done = true;
+    if (header[0] != '\0' && is_compressed(file))
+        done = gzip_member(&member, header, strlen(header), error) &&
+               file_writer_write(writer, member.data, member.length, error);
+    else
+        done = file_writer_write(writer, header, strlen(header), error);
+    text_free(&member);
+    return done;
+}
+
 static bool open_files(struct cohort *cohort, struct error *error) {
     for (int f = 0; f < FILES; f++) {
         char path[4096];
+        if (f == FILE_CLAIMS && cohort->settings->claims == NULL) continue;
         if (!path_join(path, sizeof path, cohort->settings->out, file_forms[f].name))
             return error_set(error, "%s: path too long", cohort->settings->out);
-        if (!file_writer_open(&cohort->files[f], path, error)) return false;
-        if (!file_writer_write(cohort->files[f], file_forms[f].header, strlen(file_forms[f].header), error))
+        if (!file_writer_open_plain(&cohort->files[f], path, error) || !write_header(cohort->files[f], f, error))
             return false;
     }
     return true;
@@ -231,7 +242,7 @@ static bool open_files(struct cohort *cohort, struct error *error) {
 
 static bool check_settings(const struct synth_settings *settings, struct error *error) {
     const double total = settings->split[0] + settings->split[1] + settings->split[2];
-    if (settings->stays < 1 || settings->stays > 100000000)
+    if ((settings->claims == NULL && settings->stays < 1) || settings->stays > 100000000)
         return error_usage(error, "--stays %lld is not between 1 and 100,000,000", (long long)settings->stays);
     if (!(settings->temper >= 0 && settings->temper <= 2))
         return error_usage(error, "--temper %g is not between 0 and 2", settings->temper);
@@ -245,25 +256,31 @@ static bool check_settings(const struct synth_settings *settings, struct error *
 
 bool synth_write(const struct knowledge *knowledge, const struct synth_settings *settings, struct error *error) {
     if (!check_settings(settings, error) || !directory_create(settings->out, error)) return false;
-    struct cohort cohort = {.knowledge = knowledge, .settings = settings};
-    cohort.cumulative = memory_alloc(knowledge->profile_count, sizeof *cohort.cumulative);
+    struct cohort cohort = {.knowledge = knowledge,
+                            .settings = settings,
+                            .stays = settings->claims != NULL ? (int64_t)settings->claims->count : settings->stays};
     cohort.block = memory_zero(BLOCK, sizeof *cohort.block);
-    cohort.patients = memory_alloc(BLOCK, sizeof *cohort.patients);
-    cohort.sequence = memory_alloc(BLOCK, sizeof *cohort.sequence);
-    bool done = cohort.cumulative != NULL && cohort.block != NULL && cohort.patients != NULL && cohort.sequence != NULL;
-    if (!done) memory_error(error, BLOCK * sizeof *cohort.block, "a block of stays");
-    if (done) weigh_profiles(&cohort);
-    done = done && open_files(&cohort, error) && write_stays(&cohort, error);
-    for (int f = 0; done && f < FILES; f++) done = file_writer_commit(cohort.files[f], error);
-    done = done && write_labels(&cohort, error) && write_settings(settings, error);
+    cohort.places = memory_alloc(BLOCK, sizeof *cohort.places);
+    cohort.parts = memory_zero((size_t)PARTS * FILES, sizeof *cohort.parts);
+    bool done = (cohort.block != NULL && cohort.places != NULL && cohort.parts != NULL) ||
+                memory_error(error, BLOCK * sizeof *cohort.block, "a block of stays");
+    done = done && profile_weights_make(&cohort.weights, knowledge, settings->temper, error) &&
+           open_files(&cohort, error) && write_stays(&cohort, error);
+    for (int f = 0; done && f < FILES; f++)
+        done = cohort.files[f] == NULL || file_writer_commit(cohort.files[f], error);
+    done = done && write_labels(&cohort, error) && write_settings(&cohort, error);
     for (int f = 0; f < FILES; f++) file_writer_close(cohort.files[f]);
     for (size_t i = 0; cohort.block != NULL && i < BLOCK; i++) {
         text_free(&cohort.block[i].note);
         for (int f = 0; f < FILES; f++) text_free(&cohort.block[i].rows[f]);
     }
-    memory_free(cohort.cumulative);
+    for (size_t p = 0; cohort.parts != NULL && p < (size_t)PARTS * FILES; p++) {
+        text_free(&cohort.parts[p].rows);
+        text_free(&cohort.parts[p].bytes);
+    }
+    profile_weights_free(&cohort.weights);
+    memory_free(cohort.parts);
     memory_free(cohort.block);
-    memory_free(cohort.patients);
-    memory_free(cohort.sequence);
+    memory_free(cohort.places);
     return done;
 }

@@ -5,6 +5,7 @@
 
 #include "base/rng.h"
 #include "base/text.h"
+#include "data/synth_note.h"
 #include "data/synth_stay.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,7 @@ struct author {
     enum problem_case problem_case;
     double abbreviates; /* chance that a word with a short form is shortened */
     double misspells;   /* share of the longer words that are misspelt */
+    bool blanks_age;    /* the age was taken out with the names */
 };
 
 struct writer {
@@ -28,6 +30,7 @@ struct writer {
     const struct synthetic_stay *stay;
     struct rng *rng;
     struct author author;
+    enum tell tell; /* of the hospital course */
     int32_t active[SECONDARY_LIMIT], chronic[SECONDARY_LIMIT], past[SECONDARY_LIMIT];
     size_t active_count, chronic_count, past_count;
 };
@@ -35,6 +38,7 @@ struct writer {
 /* What stands for the placeholders of a template; NULL where none does. */
 struct filling {
     const char *x, *c, *p, *s, *list, *history, *quote;
+    int day; /* of the stay, from 1; 0: any */
 };
 
 /* One of the phrases; there is at least one. */
@@ -43,12 +47,14 @@ bool chance(struct rng *rng, double p);
 
 const char *condition_name(const struct writer *writer, int32_t diagnosis);
 const char *condition_clause(const struct writer *writer, int32_t diagnosis);
+/* Whether the clause denies what the patient has. */
+bool clause_contradicts(const struct writer *writer, const char *clause);
 const char *procedure_name(const struct writer *writer, int32_t procedure);
 /* A finding of this kind that goes with the condition; NULL if the tables have none. */
 const char *condition_finding(const struct writer *writer, int32_t diagnosis, enum finding_kind kind);
 
-/* Appends a template, or any one of the slot, with its placeholders filled: {age} {sex} {he} {his} {him} {n} {hr} {bp}
- * and those of the filling; _cap begins with a capital, as {He} does. */
+/* Appends a template, or any one of the slot, with its placeholders filled: {age} {sex} {he} {his} {him} {n} {d} {hr}
+ * {bp} and those of the filling; _cap begins with a capital, as {He} does. */
 void add_sentence(struct writer *writer, enum template_slot slot, struct filling filling);
 void add_template(struct writer *writer, const char *template, struct filling filling);
 void add_capital(struct text *out, const char *phrase);
@@ -56,6 +62,20 @@ void add_capital(struct text *out, const char *phrase);
 void add_break(struct writer *writer, bool line);
 /* "CAD, DM2 and CKD". */
 void add_names(const struct writer *writer, struct text *out, const int32_t *codes, size_t count);
+
+/* Lines of a section, each once. */
+enum { LINES = 48 };
+struct lines {
+    const char *items[LINES];
+    size_t count;
+};
+void lines_add(struct lines *lines, const char *line); /* NULL: nothing */
+/* Findings of one kind over the conditions of the stay, the principal one first. */
+struct lines collect_findings(const struct writer *writer, enum finding_kind kind);
+void add_heading(struct text *out, const char *heading);
+
+/* The sections behind the hospital course: medications, where the patient goes, diagnoses, instructions. */
+void back_write(struct writer *writer);
 
 /* The hospital course, about `words` long in the mean. */
 void course_write(struct writer *writer, int words);
