@@ -1,5 +1,6 @@
 /* Rows of MIMIC-IV's files: see synth_rows.h. */
 #include "data/synth_rows.h"
+#include "data/dataset.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,14 +35,14 @@ struct row_maker {
 
 static void add_jsonl(const struct row_maker *maker, const struct span *course) {
     static const char *const parts[] = {"train", "dev", "test"};
-    struct text *out = &maker->rendered->rows[FILE_TRAIN + maker->place->patient.part];
-    const struct drg *drg = maker->stay->profile->drg;
-    text_printf(out, "{\"note_id\": \"%s\", \"hadm_id\": %lld, \"subject_id\": %lld, \"text\": ", maker->note_id,
-                maker->hadm, maker->subject);
-    text_add_json(out, maker->rendered->note.data + course->start, course->end - course->start);
-    text_printf(out, ", \"drg\": %d, \"title\": ", drg->code);
-    text_add_json(out, drg->title, strlen(drg->title));
-    text_printf(out, ", \"split\": \"%s\"}\n", parts[maker->place->patient.part]);
+    const struct dataset_line line = {.note_id = maker->note_id,
+                                      .hadm_id = maker->hadm,
+                                      .subject_id = maker->subject,
+                                      .text = maker->rendered->note.data + course->start,
+                                      .length = course->end - course->start,
+                                      .drg = maker->stay->profile->drg,
+                                      .split = parts[maker->place->patient.part]};
+    dataset_add_line(&maker->rendered->rows[FILE_TRAIN + maker->place->patient.part], &line);
 }
 
 static void add_discharge(const struct row_maker *maker, struct rng *rng) {
