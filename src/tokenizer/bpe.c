@@ -30,11 +30,9 @@ bool merge_table_open(struct merge_table *table, size_t merges, struct error *er
 void merge_table_add(struct merge_table *table, int32_t left, int32_t right, int32_t rank, int32_t id) {
     const uint64_t pair = pair_of(left, right);
     size_t i = pair_slot(pair, table->capacity);
-    for (; table->slots[i].pair != UINT64_MAX; i = (i + 1) & (table->capacity - 1)) {
-        if (table->slots[i].pair == pair) return;
-    }
+    while (table->slots[i].pair != UINT64_MAX && table->slots[i].pair != pair) i = (i + 1) & (table->capacity - 1);
+    table->count += table->slots[i].pair != pair;
     table->slots[i] = (struct merge){pair, rank, id};
-    table->count++;
 }
 
 const struct merge *merge_table_find(const struct merge_table *table, int32_t left, int32_t right) {
