@@ -146,7 +146,12 @@ bool tokenizer_add_piece(struct tokenizer *tokenizer, char **free_spellings, int
     if (existing && listing == PIECE_ONCE)
         return error_set(error, "ids %d and %d stand for the same piece",
                          hash_find(&tokenizer->ids, spelling, length, -1), id);
-    if (existing) *hash_value(&tokenizer->ids, spelling, length) = id;
+    if (existing) {
+        int32_t *value = hash_value(&tokenizer->ids, spelling, length);
+        tokenizer->pieces[*value].listed = false;
+        *value = id;
+    }
+    piece->listed = true;
     return true;
 }
 

@@ -83,39 +83,85 @@ static bool merge_names(const json_node *entry, const char **left, size_t *left_
     return true;
 }
 
-static bool read_merge(struct tokenizer *tokenizer, const json_node *entry, int32_t rank, struct text *bytes,
-                       struct error *error) {
+/* The id of a spelling that is likely to be `guess` or the one behind it: vocabularies number their pieces in the order
+ * of the merges, and a look costs less than a search of the hash. */
+static int32_t find_near(const struct tokenizer *tokenizer, int32_t guess, const char *bytes, size_t length) {
+    for (int32_t id = guess; id <= guess + 1 && (size_t)id < tokenizer->vocabulary; id++) {
+        const struct piece *piece = &tokenizer->pieces[id];
+        if (piece->bytes != NULL && piece->length == length && piece->listed &&
+            memcmp(piece->bytes, bytes, length) == 0)
+            return id;
+    }
+    return hash_find(&tokenizer->ids, bytes, length, -1);
+}
+
+/* Merges go through three loops, some at a time: spelling, finding the ids, entering. Each touches memory far apart,
+ * which the loop before has asked for: this halves the time for the hundreds of thousands of merges of Llama 3. */
+struct spelt_merge {
+    size_t start, middle, end; /* left and right piece, end to end in the text */
+    int32_t left, right, id;
+};
+
+static void prefetch_id(const struct tokenizer *tokenizer, const char *bytes, size_t length) {
+    if (tokenizer->ids.capacity == 0) return;
+    __builtin_prefetch(&tokenizer->ids.entries[hash_bytes(bytes, length, 0) & (tokenizer->ids.capacity - 1)]);
+}
+
+static bool spell_merge(const struct tokenizer *tokenizer, const json_node *entry, size_t rank, struct text *bytes,
+                        struct spelt_merge *merge, struct error *error) {
     const char *left, *right;
     size_t left_length;
     if (!merge_names(entry, &left, &left_length, &right))
-        return error_set(error, "model.merges: entry %d is no pair", rank);
-    text_clear(bytes);
+        return error_set(error, "model.merges: entry %zu is no pair", rank);
+    merge->start = bytes->length;
     bool known = spell(tokenizer, bytes, left, left_length);
-    const size_t middle = bytes->length;
+    merge->middle = bytes->length;
     known = known && spell(tokenizer, bytes, right, strlen(right));
+    merge->end = bytes->length;
     if (!text_ok(bytes, error)) return false;
-    const char *data = bytes->data == NULL ? "" : bytes->data;
-    const int32_t first = known ? hash_find(&tokenizer->ids, data, middle, -1) : -1,
-                  second = known ? hash_find(&tokenizer->ids, data + middle, bytes->length - middle, -1) : -1;
-    if (first < 0 || second < 0)
-        return error_set(error, "model.merges: entry %d names the piece \"%.*s\", which is not in the vocabulary", rank,
-                         first < 0 ? (int)(left_length > 100 ? 100 : left_length) : 100, first < 0 ? left : right);
-    const int32_t id = hash_find(&tokenizer->ids, data, bytes->length, -1);
-    if (id < 0) return error_set(error, "model.merges: what entry %d makes is not in the vocabulary", rank);
-    merge_table_add(&tokenizer->merges, first, second, rank, id);
+    if (!known || merge->start == merge->middle || merge->middle == merge->end)
+        return error_set(error, "model.merges: entry %zu names a piece that is not in the vocabulary", rank);
     return true;
 }
 
+static bool find_merge(const struct tokenizer *tokenizer, const char *bytes, int32_t guess, size_t rank,
+                       struct spelt_merge *merge, struct error *error) {
+    merge->left = hash_find(&tokenizer->ids, bytes + merge->start, merge->middle - merge->start, -1);
+    merge->right = hash_find(&tokenizer->ids, bytes + merge->middle, merge->end - merge->middle, -1);
+    if (merge->left < 0 || merge->right < 0)
+        return error_set(error, "model.merges: entry %zu names a piece that is not in the vocabulary", rank);
+    merge->id = find_near(tokenizer, guess, bytes + merge->start, merge->end - merge->start);
+    return merge->id >= 0 || error_set(error, "model.merges: what entry %zu makes is not in the vocabulary", rank);
+}
+
 static bool read_merges(struct tokenizer *tokenizer, const json_node *merges, struct error *error) {
+    enum { BLOCK = 32 };
+    struct spelt_merge block[BLOCK];
     if (!json_is_array(merges)) return error_set(error, "model.merges is not a list");
-    const size_t count = json_count(merges);
-    if (count > INT32_MAX) return error_set(error, "model.merges has %zu entries", count);
-    if (!merge_table_open(&tokenizer->merges, count, error)) return false;
+    const size_t total = json_count(merges);
+    if (total > INT32_MAX) return error_set(error, "model.merges has %zu entries", total);
+    if (!merge_table_open(&tokenizer->merges, total, error)) return false;
     struct text bytes = {0};
-    int32_t rank = 0;
+    int32_t made = 0;
     bool read = true;
-    for (const json_node *entry = json_first(merges); read && entry != NULL; entry = json_next(entry))
-        read = read_merge(tokenizer, entry, rank++, &bytes, error);
+    const json_node *entry = json_first(merges);
+    for (size_t rank = 0; read && entry != NULL; rank += BLOCK) {
+        size_t count = 0;
+        text_clear(&bytes);
+        for (; read && entry != NULL && count < BLOCK; entry = json_next(entry), count++)
+            read = spell_merge(tokenizer, entry, rank + count, &bytes, &block[count], error);
+        for (size_t i = 0; read && i < count; i++) {
+            prefetch_id(tokenizer, bytes.data + block[i].start, block[i].middle - block[i].start);
+            prefetch_id(tokenizer, bytes.data + block[i].middle, block[i].end - block[i].middle);
+        }
+        for (size_t i = 0; read && i < count; i++) {
+            read = find_merge(tokenizer, bytes.data, made, rank + i, &block[i], error);
+            made = block[i].id;
+            if (read) merge_table_prefetch(&tokenizer->merges, block[i].left, block[i].right);
+        }
+        for (size_t i = 0; read && i < count; i++)
+            merge_table_add(&tokenizer->merges, block[i].left, block[i].right, (int32_t)(rank + i), block[i].id);
+    }
     text_free(&bytes);
     return read;
 }

@@ -18,6 +18,7 @@ enum { ID_LIMIT = 1 << 22 };
 struct piece {
     const char *bytes; /* spelling, of a byte-level vocabulary the bytes it stands for; NULL: no such id */
     uint32_t length;
+    bool listed;         /* its spelling leads to it in `ids` */
     bool added, special; /* an added token is found in the text before it is cut; special: may be left out of a text */
     bool is_byte;        /* a <0x…> piece of byte fallback: stands for `byte` */
     unsigned char byte;
