@@ -3,9 +3,11 @@
  * by name. */
 #include "base/error.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "folder.h"
+#include "tokenizer/chat.h"
 #include "tokenizer/token_stream.h"
 #include "tokenizer/tokenizer.h"
 #include <setjmp.h>
@@ -429,6 +431,53 @@ static void damaged_sentencepiece_models_never_crash(void **state) {
     text_free(&whole);
 }
 
+/* Opens, encodes, decodes and writes a conversation; false where memory ran short. */
+static bool use(const char *path, const char *form) {
+    struct error error = {0};
+    struct tokenizer *tokenizer;
+    struct chat *chat = NULL;
+    struct token_list ids = {0};
+    struct text text = {0};
+    const struct chat_message message = {"user", " ab\xc3\xa9 heart failure", 19};
+    if (!tokenizer_open(&tokenizer, path, &error)) return false;
+    bool done = tokenizer_encode(tokenizer, message.content, message.length, true, &ids, &error) &&
+                tokenizer_decode(tokenizer, ids.ids, ids.count, false, &text, &error);
+    if (done && form != NULL) done = chat_open_named(&chat, tokenizer, form, &error);
+    if (done && form != NULL) done = chat_encode(chat, &message, 1, true, &ids, &error);
+    chat_close(chat);
+    token_list_free(&ids);
+    text_free(&text);
+    tokenizer_close(tokenizer);
+    return done;
+}
+
+static void memory_may_run_short_at_every_allocation(void **state) {
+    (void)state;
+    static const char json[] =
+        "{\"added_tokens\": [{\"id\": 2, \"content\": \"</s>\", \"special\": true}, {\"id\": 1, "
+        "\"content\": \"<s>\", \"special\": true}], " LEGACY DECODER METASPACE(
+            "") "\"post_processor\": {\"type\": \"BertProcessing\", \"cls\": [\"<s>\", 1], \"sep\": "
+                "[\"</s>\", 2]}, " MODEL "}";
+    static const char model[] = "\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02\x0a\x03\x0a\x01\x61\x0a\x03\x0a\x01"
+                                "b\x0a\x05\x0a\x03" MARK "\x0a\x04\x0a\x02"
+                                "ab\x12\x02\x18\x02";
+    char paths[3][1024];
+    snprintf(paths[0], sizeof paths[0], "%s", folder_write_text("memory.json", json));
+    snprintf(paths[1], sizeof paths[1], "%s", folder_write_text("vocab.txt", VOCABULARY));
+    snprintf(paths[2], sizeof paths[2], "%s", folder_write("memory.model", model, sizeof model - 1));
+    for (int file = 0; file < 3; file++) {
+        int64_t allocations = 0;
+        bool done = false;
+        for (; !done && allocations < 10000; allocations++) {
+            memory_fail_after(allocations);
+            done = use(paths[file], file == 0 ? "llama2" : NULL);
+        }
+        memory_fail_after(-1);
+        assert_true(done);
+        assert_true(allocations > 20);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sentencepiece_style_files_prepend_and_replace_the_blank),
@@ -451,6 +500,7 @@ int main(void) {
         cmocka_unit_test(a_normalizer_that_swells_the_text_is_stopped),
         cmocka_unit_test(vocabularies_and_models_that_are_none_are_refused),
         cmocka_unit_test(damaged_sentencepiece_models_never_crash),
+        cmocka_unit_test(memory_may_run_short_at_every_allocation),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
