@@ -15,8 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utf8proc.h>
 
 #include <cmocka.h>
 
@@ -104,6 +106,37 @@ static void merges_may_be_written_as_pairs(void **state) {
     expect("{" LEGACY "\"model\": {\"type\": \"BPE\", " PIECES ", " MERGES_AS_PAIRS "}}", "ab ab", "9 9");
 }
 
+/* "abc" is a piece, but no merges lead to it. */
+#define UNREACHED(rest)                                                                                         \
+    "{\"added_tokens\": [{\"id\": 5, \"content\": \"bb\", \"special\": true}], \"model\": {\"type\": \"BPE\", " \
+    "\"vocab\": "                                                                                               \
+    "{\"a\": 0, \"b\": 1, \"c\": 2, \"ab\": 3, \"abc\": 4, \"bb\": 5}, \"merges\": [\"a b\"]" rest "}}"
+
+static void a_piece_that_merges_do_not_reach_is_taken_only_where_the_file_says_so(void **state) {
+    (void)state;
+    expect(UNREACHED(""), "abc", "3 2");
+    expect(UNREACHED(", \"ignore_merges\": true"), "abc", "4");
+    struct tokenizer *tokenizer = open_text(UNREACHED(", \"ignore_merges\": true"));
+    struct token_list ids = {0};
+    assert_true(tokenizer_encode_content(tokenizer, "bb", 2, true, &ids, NULL));
+    assert_string_equal(list_ids(&ids), "1 1");
+    token_list_free(&ids);
+    expect_ids(tokenizer, "bb", false, "5");
+    tokenizer_close(tokenizer);
+}
+
+static void a_merge_may_reach_across_a_blank(void **state) {
+    (void)state;
+    expect("{" LEGACY "\"model\": {\"type\": \"BPE\", \"vocab\": {\"" MARK "\": 0, \"a\": 1, \"b\": 2, \"a" MARK
+           "\": 3}, \"merges\": [\"a " MARK "\"]}}",
+           "a b", "0 3 2");
+}
+
+static void of_an_added_token_the_id_of_the_vocabulary_counts(void **state) {
+    (void)state;
+    expect("{\"added_tokens\": [{\"id\": 20, \"content\": \"ab\", \"normalized\": false}], " MODEL "}", "abab", "8 8");
+}
+
 static void metaspace_prepends_always_first_or_never(void **state) {
     (void)state;
     static const char text[] = "ab</s>ab";
@@ -111,6 +144,7 @@ static void metaspace_prepends_always_first_or_never(void **state) {
     expect("{" ADDED("") METASPACE(", \"add_prefix_space\": true") MODEL "}", text, "9 2 9");
     expect("{" ADDED("") METASPACE(", \"prepend_scheme\": \"always\"") MODEL "}", text, "9 2 9");
     expect("{" ADDED("") METASPACE(", \"prepend_scheme\": \"first\", \"split\": false") MODEL "}", text, "9 2 8");
+    expect("{" ADDED("") METASPACE(", \"prepend_scheme\": \"first\"") MODEL "}", "ab</s>ab</s>ab", "9 2 8 2 8");
     expect("{" ADDED("") METASPACE(", \"prepend_scheme\": \"never\"") MODEL "}", text, "8 2 8");
     expect("{" ADDED("") METASPACE(", \"add_prefix_space\": false") MODEL "}", text, "8 2 8");
     /* A text that begins with a blank gets no second one; cut, two blanks are two words. */
@@ -236,6 +270,54 @@ static void byte_level_ids_that_are_no_utf8_become_one_mark_each_longest_part(vo
     static const int32_t surrogate[] = {0xed, 0xa0, 0x80, 0xf0, 0x9f, 0x99, 0x82};
     expect_text(tokenizer, surrogate, 7, false, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xf0\x9f\x99\x82");
     tokenizer_close(tokenizer);
+}
+
+/* A byte-level tokenizer's text comes back as utf8proc composes it. */
+static void expect_composed(const struct tokenizer *tokenizer, const struct text *text) {
+    struct error error = {0};
+    struct text back = {0};
+    struct token_list ids = {0};
+    utf8proc_uint8_t *composed = NULL;
+    const utf8proc_ssize_t size = utf8proc_map((const utf8proc_uint8_t *)text->data, (utf8proc_ssize_t)text->length,
+                                               &composed, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    assert_true(size > 0);
+    assert_true(tokenizer_encode(tokenizer, text->data, text->length, false, &ids, &error));
+    assert_true(tokenizer_decode(tokenizer, ids.ids, ids.count, false, &back, &error));
+    assert_int_equal(back.length, size);
+    assert_memory_equal(back.data, composed, back.length);
+    free(composed);
+    text_free(&back);
+    token_list_free(&ids);
+}
+
+/* The quick check that spares most texts the composition must never spare one that it would change. */
+static void every_character_is_composed_as_utf8proc_composes_it(void **state) {
+    (void)state;
+    /* Letters that compose with what may follow: Latin, Greek, Cyrillic, a Hangul syllable, kana. */
+    static const char *const before[] = {"e", "\xce\xb1", "\xd0\xb8", "\xea\xb0\x80", "\xe3\x81\x8b"};
+    struct text json = {0}, text = {0};
+    struct error error = {0};
+    tokenizer_close(open_bytes());
+    text_add(&json, "{\"normalizer\": {\"type\": \"NFC\"}, ");
+    const size_t brace = json.length;
+    assert_true(file_read(&json, folder_path("tokenizer.json"), 0, &error));
+    json.data[brace] = ' ';
+    struct tokenizer *tokenizer = open_text(json.data);
+    for (int32_t code = 1; code < 0x20000; code++) {
+        utf8proc_uint8_t character[4];
+        if (code >= 0xd800 && code < 0xe000) continue;
+        text_clear(&text);
+        text_add(&text, before[code % 5]);
+        text_append(&text, (const char *)character, (size_t)utf8proc_encode_char(code, character));
+        expect_composed(tokenizer, &text);
+        text_clear(&text);
+        text_append(&text, (const char *)character, (size_t)utf8proc_encode_char(code, character));
+        text_add(&text, "x");
+        expect_composed(tokenizer, &text);
+    }
+    tokenizer_close(tokenizer);
+    text_free(&json);
+    text_free(&text);
 }
 
 static void the_space_of_patterns_is_unicodes(void **state) {
@@ -483,6 +565,9 @@ int main(void) {
         cmocka_unit_test(sentencepiece_style_files_prepend_and_replace_the_blank),
         cmocka_unit_test(characters_without_a_piece_fall_back_on_bytes_or_become_unknown),
         cmocka_unit_test(merges_may_be_written_as_pairs),
+        cmocka_unit_test(a_piece_that_merges_do_not_reach_is_taken_only_where_the_file_says_so),
+        cmocka_unit_test(a_merge_may_reach_across_a_blank),
+        cmocka_unit_test(of_an_added_token_the_id_of_the_vocabulary_counts),
         cmocka_unit_test(metaspace_prepends_always_first_or_never),
         cmocka_unit_test(added_tokens_take_white_space_and_respect_words_as_flagged),
         cmocka_unit_test(normalized_added_tokens_are_found_in_the_normalized_text),
@@ -490,6 +575,7 @@ int main(void) {
         cmocka_unit_test(decoders_restore_blanks_and_bytes),
         cmocka_unit_test(a_stream_holds_bytes_until_they_make_a_character),
         cmocka_unit_test(byte_level_ids_that_are_no_utf8_become_one_mark_each_longest_part),
+        cmocka_unit_test(every_character_is_composed_as_utf8proc_composes_it),
         cmocka_unit_test(the_space_of_patterns_is_unicodes),
         cmocka_unit_test(wordpiece_takes_the_longest_pieces_of_cleaned_words),
         cmocka_unit_test(a_word_of_over_100_characters_is_unknown),

@@ -44,8 +44,7 @@ static bool piece_is_whole(const struct tokenizer *tokenizer, int32_t id) {
     if (known == UNKNOWN) {
         int32_t symbols[LONGEST];
         bool whole = false;
-        /* An added token's piece is never made of a word: its text is cut out before, or must not be a token. */
-        if (piece->length > 0 && piece->length <= LONGEST && !piece->added) {
+        if (piece->length > 0 && piece->length <= LONGEST) {
             size_t count = word_symbols(tokenizer, piece->bytes, piece->length, symbols);
             whole = bpe_merge(&tokenizer->merges, symbols, &count, NULL) && count == 1 && symbols[0] == id;
         }
@@ -62,6 +61,7 @@ static bool encode_bpe(void *context, const char *word, size_t length, struct er
     struct token_list *out = encoding->out;
     if (!memory_grow(&out->ids, &out->capacity, out->count + length, sizeof *out->ids, error)) return false;
     const int32_t id = hash_find(&tokenizer->ids, word, length, -1);
+    /* An added token may stand in the vocabulary; a text that is spelt like it is not the token for that. */
     if (id >= 0 && (tokenizer->ignore_merges ? !tokenizer->pieces[id].added : piece_is_whole(tokenizer, id))) {
         out->ids[out->count++] = id;
         return true;
