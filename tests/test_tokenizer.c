@@ -245,6 +245,38 @@ static void threads_that_share_a_tokenizer_find_the_same_ids(void **state) {
     tokenizer_close(tokenizer);
 }
 
+static void words_seen_before_keep_their_ids(void **state) {
+    (void)state;
+    /* More different words than the cache of words holds, and then the first ones again. */
+    enum { WORDS = 100000, AGAIN = 3000 };
+    struct tokenizer *used = own_tokenizer();
+    struct error error = {0};
+    struct text text = {0}, again = {0};
+    struct token_list ids = {0}, fresh_ids = {0}, rest = {0};
+    struct rng rng;
+    rng_seed(&rng, 12);
+    for (int word = 0; word < WORDS; word++) {
+        struct text *to = word < AGAIN ? &again : &text;
+        text_add_char(to, ' ');
+        for (uint64_t i = rng_below(&rng, 8) + 3; i > 0; i--) text_add_char(to, (char)('a' + rng_below(&rng, 26)));
+    }
+    assert_true(tokenizer_encode(used, again.data, again.length, false, &fresh_ids, &error));
+    assert_true(tokenizer_encode(used, text.data, text.length, false, &rest, &error));
+    assert_true(tokenizer_encode(used, again.data, again.length, false, &ids, &error));
+    assert_int_equal(ids.count, fresh_ids.count);
+    assert_memory_equal(ids.ids, fresh_ids.ids, ids.count * sizeof *ids.ids);
+    struct text back = {0};
+    assert_true(tokenizer_decode(used, rest.ids, rest.count, false, &back, &error));
+    assert_string_equal(back.data, text.data);
+    text_free(&back);
+    text_free(&text);
+    text_free(&again);
+    token_list_free(&ids);
+    token_list_free(&fresh_ids);
+    token_list_free(&rest);
+    tokenizer_close(used);
+}
+
 static void content_never_becomes_a_special_token(void **state) {
     (void)state;
     static const char text[] = "a<|im_end|>b<|endoftext|>";
@@ -412,6 +444,7 @@ int main(void) {
         cmocka_unit_test(json_and_sentencepiece_model_of_llama2_agree),
         cmocka_unit_test(random_text_comes_back_from_its_ids),
         cmocka_unit_test(threads_that_share_a_tokenizer_find_the_same_ids),
+        cmocka_unit_test(words_seen_before_keep_their_ids),
         cmocka_unit_test(content_never_becomes_a_special_token),
         cmocka_unit_test(special_tokens_keep_their_ids),
         cmocka_unit_test(frequent_words_become_one_piece),

@@ -67,8 +67,12 @@ static bool encode_bpe(void *context, const char *word, size_t length, struct er
         return true;
     }
     int32_t *ids = out->ids + out->count;
-    size_t count = word_symbols(tokenizer, word, length, ids);
-    if (!bpe_merge(&tokenizer->merges, ids, &count, error)) return false;
+    size_t count = word_cache_find(&tokenizer->words, word, length, ids);
+    if (count == 0) {
+        count = word_symbols(tokenizer, word, length, ids);
+        if (!bpe_merge(&tokenizer->merges, ids, &count, error)) return false;
+        word_cache_add(&tokenizer->words, word, length, ids, count);
+    }
     out->count += count;
     return true;
 }

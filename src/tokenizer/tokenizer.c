@@ -87,6 +87,8 @@ bool tokenizer_open(struct tokenizer **out, const char *path, struct error *erro
         read = read_bytes(tokenizer, file, tokenizer_read_sentencepiece, error);
     else
         read = read_json(tokenizer, file, error);
+    if (read && tokenizer->model != MODEL_WORDPIECE)
+        read = word_cache_open(&tokenizer->words) || memory_error(error, WORD_CACHE_SLOTS * sizeof(void *), path);
     if (!read) {
         tokenizer_close(tokenizer);
         return false;
@@ -109,6 +111,7 @@ void tokenizer_close(struct tokenizer *tokenizer) {
     memory_free(tokenizer->pieces);
     memory_free(tokenizer->spellings);
     memory_free(tokenizer->whole);
+    word_cache_free(&tokenizer->words);
     arena_free(&tokenizer->arena);
     memory_free(tokenizer);
 }

@@ -2,7 +2,8 @@
  * Qwen2 and Llama 3; SentencePiece-style BPE as of Llama 2 and Mistral; WordPiece as of BERT), vocab.txt, or
  * tokenizer.model.
  *
- * An open tokenizer does not change: encode and decode may be called from many threads at once. */
+ * Encode and decode may be called from many threads at once; what a tokenizer learns about words on the way (see
+ * word_cache.h) changes no id. */
 #ifndef CASEMIX_TOKENIZER_TOKENIZER_H
 #define CASEMIX_TOKENIZER_TOKENIZER_H
 

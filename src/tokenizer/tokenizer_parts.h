@@ -10,6 +10,7 @@
 #include "tokenizer/normalizer.h"
 #include "tokenizer/pretokenizer.h"
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/word_cache.h"
 #include <stdatomic.h>
 
 /* Larger ids are refused: no vocabulary of today has a tenth of this. */
@@ -59,6 +60,7 @@ struct tokenizer {
     struct hash ids;               /* spelling of a vocabulary piece → id */
     struct hash added;             /* content of an added token → id */
     _Atomic(unsigned char) *whole; /* [vocabulary] whether merging a piece's symbols gives the piece: see encode.c */
+    struct word_cache words;       /* of BPE */
     enum model_kind model;
     struct merge_table merges;
     bool ignore_merges;      /* a word that is in the vocabulary is not merged */
