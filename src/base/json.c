@@ -27,7 +27,7 @@ struct member_index {
 static _Thread_local bool memory_short;
 
 static void *allocate(size_t size) {
-    void *pointer = memory_alloc(size, 1);
+    void *pointer = memory_alloc_small(size);
     if (pointer == NULL) memory_short = true;
     return pointer;
 }
