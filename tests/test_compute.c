@@ -104,8 +104,11 @@ static void a_measurement_is_kept_and_a_damaged_one_is_not_believed(void **state
     assert_true(compute_current()->measured);
     assert_memory_equal(first.way, compute_current()->way, sizeof first.way);
     assert_memory_equal(first.few_rows, compute_current()->few_rows, sizeof first.few_rows);
-    const char *const damages[] = {"", "[]", "{\"f32_small_way\": 7}", "{\"f32_small_way\": \"sgemm\"}"};
-    for (int d = 0; d < 4; d++) {
+    const char *const damages[] = {"", "[]", "{\"f32_small_way\": 7}", "{\"f32_small_way\": \"sgemm\"}",
+                                   "{\"f32_small_way\": 2, \"f32_wide_way\": 0, \"f32_deep_way\": 0, "
+                                   "\"f32_few_rows\": 16, \"half_small_way\": 0, \"half_wide_way\": 0, "
+                                   "\"half_deep_way\": 0, \"half_few_rows\": 16}"};
+    for (int d = 0; d < 5; d++) {
         FILE *file = fopen(path, "w");
         fputs(damages[d], file);
         fclose(file);
