@@ -337,6 +337,7 @@ bool command_bench(int argc, char **argv, struct error *error) {
         }
     }
     if (optind < argc) return error_usage(error, "bench takes options only");
+    if (shape != NULL && !bench_shape_check(shape, error)) return false;
     if (shape == NULL && type != COMPUTE_AUTO) return error_usage(error, "bench: --compute goes with --shape");
     if (quick) bench.repeats = 5;
     const bool done = run(&bench, quick, shape, type, error);

@@ -353,11 +353,21 @@ static bool bench_type(struct bench *bench, const struct model_config *config, e
     return done;
 }
 
-bool bench_shape(struct bench *bench, const char *shape, enum compute_type type, struct error *error) {
-    static const enum dtype types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_INT8};
+/* Index of a shape; SHAPES if there is none of that name. */
+static int find_shape(const char *shape) {
     int s = 0;
     while (s < SHAPES && strcmp(shapes[s].name, shape) != 0) s++;
-    if (s == SHAPES) return error_usage(error, "--shape takes 0.5b, 1.5b or 7b, not \"%s\"", shape);
+    return s;
+}
+
+bool bench_shape_check(const char *shape, struct error *error) {
+    return find_shape(shape) < SHAPES || error_usage(error, "--shape takes 0.5b, 1.5b or 7b, not \"%s\"", shape);
+}
+
+bool bench_shape(struct bench *bench, const char *shape, enum compute_type type, struct error *error) {
+    static const enum dtype types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_INT8};
+    if (!bench_shape_check(shape, error)) return false;
+    const int s = find_shape(shape);
     const struct model_config *config = &shapes[s].config;
     char heading[160];
     snprintf(heading, sizeof heading, "%s, random weights: share of the f32 peak, or of the read bandwidth",
