@@ -18,7 +18,7 @@
 
 enum { TOKENS = 512, LABELS = 738, PROMPT = 64, STEPS = 24, SEQUENCES = 8, PIECE = 1 << 20 };
 
-static const struct {
+static const struct shape {
     const char *name, *title;
     struct model_config config;
 } shapes[] = {
@@ -353,29 +353,29 @@ static bool bench_type(struct bench *bench, const struct model_config *config, e
     return done;
 }
 
-/* Index of a shape; SHAPES if there is none of that name. */
-static int find_shape(const char *shape) {
-    int s = 0;
-    while (s < SHAPES && strcmp(shapes[s].name, shape) != 0) s++;
-    return s;
+/* NULL if there is none of that name. */
+static const struct shape *find_shape(const char *name) {
+    for (int s = 0; s < SHAPES; s++) {
+        if (strcmp(shapes[s].name, name) == 0) return &shapes[s];
+    }
+    return NULL;
 }
 
 bool bench_shape_check(const char *shape, struct error *error) {
-    return find_shape(shape) < SHAPES || error_usage(error, "--shape takes 0.5b, 1.5b or 7b, not \"%s\"", shape);
+    return find_shape(shape) != NULL || error_usage(error, "--shape takes 0.5b, 1.5b or 7b, not \"%s\"", shape);
 }
 
 bool bench_shape(struct bench *bench, const char *shape, enum compute_type type, struct error *error) {
     static const enum dtype types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_INT8};
-    if (!bench_shape_check(shape, error)) return false;
-    const int s = find_shape(shape);
-    const struct model_config *config = &shapes[s].config;
+    const struct shape *found = find_shape(shape);
+    if (found == NULL) return bench_shape_check(shape, error);
+    const struct model_config *config = &found->config;
     char heading[160];
     snprintf(heading, sizeof heading, "%s, random weights: share of the f32 peak, or of the read bandwidth",
-             shapes[s].title);
-    if (s > 0)
-        bench->repeats = s == 1 ? 3 : 1;
-    else if (bench->repeats > 5)
-        bench->repeats = 5;
+             found->title);
+    /* A large model takes long enough to be measured at once. */
+    const int repeats = found == &shapes[0] ? 5 : found == &shapes[1] ? 3 : 1;
+    if (bench->repeats > repeats) bench->repeats = repeats;
     bench_begin(bench, "shape", heading);
     for (int t = 0; t < 3; t++) {
         if (type != COMPUTE_AUTO && type != (enum compute_type)(COMPUTE_F32 + t)) continue;
@@ -383,7 +383,7 @@ bool bench_shape(struct bench *bench, const char *shape, enum compute_type type,
         const double activations =
             (double)config->L * TOKENS * 4 * (double)(6 * config->C + 2 * config->H * config->D + 3 * config->F) + 1e9;
         if (model_bytes(config, types[t]) + activations > available()) {
-            log_warning("%s in %s does not fit into the memory that is free", shapes[s].title,
+            log_warning("%s in %s does not fit into the memory that is free", found->title,
                         compute_name((enum compute_type)(COMPUTE_F32 + t)));
             continue;
         }
