@@ -94,7 +94,7 @@ TARGET_VNNI INLINE void vnni_block(int32_t *acc, int64_t lda, const uint8_t *gro
     const uint8_t *u = group;
     for (int64_t k = 0; k < whole; k++, u += M * INT8_STEP) {
         for (int n = 0; n < N; n++) {
-            if (asking.rows >> n & 1) __builtin_prefetch(weight + asking.distance + (k * N + n) * INT8_STEP);
+            if (asking.rows >> n & 1) ASK_AHEAD(weight + asking.distance + (k * N + n) * INT8_STEP, N > 1);
             w[n] = _mm512_loadu_si512(weight + n * I + k * INT8_STEP);
         }
         for (int m = 0; m < M; m++) {

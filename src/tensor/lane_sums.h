@@ -1,5 +1,5 @@
-/* The sums of the lanes of sixteen vectors at once, by a tree of shuffles that they share. Private to the kernels of
- * few rows. */
+/* What the kernels of few rows share: the sums of the lanes of sixteen vectors at once, by a tree of shuffles, and
+ * hints to processor and compiler. */
 #ifndef CASEMIX_TENSOR_LANE_SUMS_H
 #define CASEMIX_TENSOR_LANE_SUMS_H
 
@@ -24,6 +24,16 @@
         for (int i_ = 0; i_ < 4; i_++) four_[i_] = FOLD_4(eight_[2 * i_], eight_[2 * i_ + 1]);  \
         for (int i_ = 0; i_ < 2; i_++) two_[i_] = FOLD_2(four_[2 * i_], four_[2 * i_ + 1]);     \
         *(TYPE *)(out) = FOLD_1(two_[0], two_[1]);                                              \
+    } while (0)
+
+/* Asks for weights ahead. Many rows compute while they wait, and the first cache is full of what they compute with: the
+ * second one is asked then. One row waits for memory alone. */
+#define ASK_AHEAD(address, many)                 \
+    do {                                         \
+        if (many)                                \
+            __builtin_prefetch((address), 0, 2); \
+        else                                     \
+            __builtin_prefetch((address));       \
     } while (0)
 
 /* gcc takes an activation from memory again for every product, and the loads then take as long as the products: this

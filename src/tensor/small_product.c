@@ -86,7 +86,7 @@ INLINE void block_product(const struct small_job *job, const float *x, int64_t m
     lanes sums[16] = {0}, even[4], odd[4];
     for (int64_t k = 0; k < steps; k++, x += M * step) {
         for (int n = 0; n < N; n++) {
-            if (asked >> n & 1) __builtin_prefetch(weight + ahead + (k * N + n) * step * size);
+            if (asked >> n & 1) ASK_AHEAD(weight + ahead + (k * N + n) * step * size, N > 1);
             load_weights(&even[n], &odd[n], weight + n * row_bytes + k * step * size, dtype);
         }
         step_product(sums, x, even, odd, dtype, M, N, tall);
