@@ -228,6 +228,41 @@ static void wrong_usage_ends_with_status_2_and_a_remedy(void **state) {
     printed_free(&printed);
 }
 
+/* The first line of a table of predictions that names a DRG. */
+static int first_drg(struct text *out) {
+    for (char *line = strtok(out->data, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        int code;
+        double p;
+        if (sscanf(line, "  %d  %lf%%", &code, &p) == 2) return code;
+    }
+    return -1;
+}
+
+static void weights_in_eight_bits_code_the_example_alike_and_can_be_kept(void **state) {
+    (void)state;
+    struct printed printed = {0};
+    char cache[1024];
+    snprintf(cache, sizeof cache, "%s", folder_path("eight-bits"));
+    command_run(&printed, "predict --compute f32 " NOTE);
+    assert_int_equal(printed.status, 0);
+    const int wanted = first_drg(&printed.out);
+    for (int start = 0; start < 2; start++) {
+        command_run(&printed, "predict --compute int8 --int8-cache %s " NOTE, cache);
+        assert_int_equal(printed.status, 0);
+        assert_int_equal(first_drg(&printed.out), wanted);
+        char command[1200];
+        snprintf(command, sizeof command, "test $(ls %s | wc -l) = 1", cache);
+        assert_int_equal(system(command), 0);
+    }
+    command_run(&printed, "predict --int8-cache %s " NOTE, cache);
+    assert_int_equal(printed.status, 2);
+    command_run(&printed, "bench --shape 13b");
+    assert_int_equal(printed.status, 2);
+    command_run(&printed, "eval --compute int4 --model " MODEL " --data x");
+    assert_int_equal(printed.status, 2);
+    printed_free(&printed);
+}
+
 static void drg_show_and_resolve_answer(void **state) {
     (void)state;
     struct printed printed = {0};
@@ -253,6 +288,7 @@ int main(void) {
         cmocka_unit_test(models_that_do_not_fit_together_are_refused),
         cmocka_unit_test(a_full_device_is_reported),
         cmocka_unit_test(wrong_usage_ends_with_status_2_and_a_remedy),
+        cmocka_unit_test(weights_in_eight_bits_code_the_example_alike_and_can_be_kept),
         cmocka_unit_test(drg_show_and_resolve_answer),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);

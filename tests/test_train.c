@@ -112,7 +112,7 @@ struct attempt {
     const char *data; /* "data" */
     const char *base; /* LoRA on this run of the folder; NULL: a model from scratch */
     const char *overrides[3];
-    bool resume, plan;
+    bool resume, plan, int8;
     int64_t stop_after;
 };
 
@@ -139,6 +139,7 @@ static bool train(const struct attempt *attempt, struct error *error) {
                                             .out = out,
                                             .resume = attempt->resume,
                                             .plan = attempt->plan,
+                                            .compute = attempt->int8 ? COMPUTE_INT8 : COMPUTE_AUTO,
                                             .stop_after = attempt->stop_after};
     done = train_classify(&settings, error);
     recipe_free(recipe);
@@ -512,6 +513,26 @@ static void lora_trains_an_adapter_that_opens_as_a_classifier(void **state) {
     assert_true(loss < 0.8 * loss_of_base && after >= before);
 }
 
+static void lora_learns_over_a_base_in_eight_bits(void **state) {
+    (void)state;
+    struct error error = {0};
+    struct text base = list_run("broken", true);
+    const struct attempt eight = {
+        .out = "eight", .base = "broken", .overrides = {"train.learning_rate=2e-2"}, .int8 = true};
+    must_train(&eight);
+    assert_run_is("broken", true, &base);
+    const struct run_log exact = read_log("adapter"), run = read_log("eight");
+    assert_true(run.losses[0] != exact.losses[0] && fabs(run.losses[0] - exact.losses[0]) < 0.05 * exact.losses[0]);
+    assert_true(run.losses[STEPS - 1] < 0.5 * run.losses[0]);
+    /* A checkpoint of one kind of arithmetic does not go on in another, and weights that train are not quantised. */
+    const struct attempt otherwise = {
+        .out = "eight", .base = "broken", .overrides = {"train.learning_rate=2e-2"}, .resume = true};
+    assert_false(train(&otherwise, &error));
+    const struct attempt whole = {.out = "whole-eight", .int8 = true};
+    assert_false(train(&whole, &error));
+    assert_non_null(strstr(error.message, "--compute int8"));
+}
+
 static void a_stopped_lora_run_goes_on_to_the_same_bytes_dropout_included(void **state) {
     (void)state;
     struct attempt attempt = adapted;
@@ -715,6 +736,7 @@ int main(void) {
         cmocka_unit_test(the_model_that_a_run_keeps_is_the_best_on_dev),
         cmocka_unit_test(patience_ends_a_run_that_no_longer_gets_better),
         cmocka_unit_test(lora_trains_an_adapter_that_opens_as_a_classifier),
+        cmocka_unit_test(lora_learns_over_a_base_in_eight_bits),
         cmocka_unit_test(a_stopped_lora_run_goes_on_to_the_same_bytes_dropout_included),
         cmocka_unit_test(a_damaged_checkpoint_is_refused),
         cmocka_unit_test(a_refused_checkpoint_changes_nothing_in_memory),
