@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/caml.h"
 #include "model/encoder.h"
 #include "tensor/kernels.h"
 #include <stdio.h>
@@ -125,10 +126,48 @@ static void run_bert(const char *directory, const json_node *root, const struct 
     step_close(&step);
 }
 
+static void report_attention(const struct caml *caml, const struct caml_run *run, int64_t texts,
+                             const struct oracle_report *report) {
+    for (int64_t n = 0; n < texts; n++) {
+        char name[64];
+        int64_t positions;
+        caml_attention(run, n, 0, &positions);
+        float *rows = memory_alloc((size_t)(caml->config.labels * positions), sizeof *rows);
+        for (int64_t c = 0; c < caml->config.labels; c++)
+            memcpy(rows + c * positions, caml_attention(run, n, c, &positions), (size_t)positions * sizeof *rows);
+        snprintf(name, sizeof name, "attention.%lld", (long long)n);
+        report->check(report->context, name, rows, caml->config.labels * positions);
+        memory_free(rows);
+    }
+}
+
+static void run_caml(const char *directory, const json_node *root, const struct oracle_report *report) {
+    struct error error = {0};
+    struct step step;
+    struct caml caml;
+    struct caml_run *run;
+    step_open(&step, directory, root);
+    die_unless(caml_open(&caml, step.model, &error) &&
+                   caml_run_open(&run, &caml, step.batch.T, step.batch.N, true, &error) &&
+                   caml_check(&caml, run, &step.batch, &error),
+               &error);
+    step_make_room(&step, caml.config.labels);
+    caml_classify_forward(&caml, run, &step.batch, 0, step.logits);
+    report_attention(&caml, run, step.batch.N, report);
+    step_loss(&step, report);
+    caml_classify_backward(&caml, run, &step.batch, step.d_logits);
+    report_gradients(&caml.parameters, report);
+    caml_run_close(run);
+    caml_close(&caml);
+    step_close(&step);
+}
+
 bool oracle_encoder_run(const char *kind, const char *directory, const json_node *root,
                         const struct oracle_report *report) {
     if (strcmp(kind, "bert_classify") == 0)
         run_bert(directory, root, report);
+    else if (strcmp(kind, "caml") == 0)
+        run_caml(directory, root, report);
     else
         return false;
     return true;

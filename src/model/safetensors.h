@@ -56,6 +56,10 @@ const struct stored_tensor *safetensors_find(const struct safetensors *set, cons
 bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t rows, int64_t cols,
                         struct matrix *matrix, struct error *error);
 
+/* The same for a tensor of three dimensions, as a matrix [shape[0], shape[1] * shape[2]]. */
+bool safetensors_cube(const struct safetensors *set, const char *name, const int64_t shape[3], struct matrix *matrix,
+                      struct error *error);
+
 /* A file to be written, atomically, tensors in the order added. Data are borrowed until the write. */
 struct tensor_to_write {
     const char *name;
