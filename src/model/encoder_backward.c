@@ -47,10 +47,9 @@ static void attention_core_backward(const struct encoder *encoder, struct encode
     const float *d_branch = branch_gradient(encoder, run, d_sum, Q, l, DROPOUT_ATTENTION_OUTPUT);
     linear_backward(run, &layer->projections[ENCODER_ATTENTION_OUTPUT], run->d_attended, d_branch, a->attended, Q,
                     false);
-    const struct attention_shape shape = encoder_attention_shape(encoder);
-    const struct attention_batch queries = encoder_attention_batch(run, batch, pooled);
-    attention_backward(run->d_q, run->d_k, run->d_v, run->d_attended, a->attended, a->log_sum, a->q, a->k, a->v, &shape,
-                       &queries, run->delta);
+    const struct full_attention attention = encoder_attention(encoder, run, batch, l, pooled);
+    full_attention_backward(run->d_q, run->d_k, run->d_v, run->d_attended, a->attended, a->log_sum, a->q, a->k, a->v,
+                            &attention);
 }
 
 /* Adds what came through q, k and v to the residual's gradient: run->d_x [T, C] becomes the gradient of x_in. */

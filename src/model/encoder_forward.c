@@ -7,12 +7,8 @@
 static void locate_tokens(struct encoder_run *run, const struct batch *batch) {
     for (int64_t n = 0; n < batch->N; n++) {
         const int32_t first = batch->offsets[n], end = batch->offsets[n + 1];
-        for (int32_t t = first; t < end; t++) {
-            run->position[t] = t - first;
-            run->last_rows[t] = end - 1;
-        }
+        for (int32_t t = first; t < end; t++) run->position[t] = t - first;
         run->first_rows[n] = first;
-        run->pooled_last_rows[n] = end - 1;
     }
 }
 
@@ -58,9 +54,8 @@ static void attention_block(const struct encoder *encoder, struct encoder_run *r
     linear(run, &layer->projections[ENCODER_QUERY], a->q, a->query_in, Q);
     linear(run, &layer->projections[ENCODER_KEY], a->k, a->x_in, T);
     linear(run, &layer->projections[ENCODER_VALUE], a->v, a->x_in, T);
-    const struct attention_shape shape = encoder_attention_shape(encoder);
-    const struct attention_batch queries = encoder_attention_batch(run, batch, pooled);
-    attention_forward(a->attended, a->log_sum, a->q, a->k, a->v, &shape, &queries);
+    const struct full_attention attention = encoder_attention(encoder, run, batch, l, pooled);
+    full_attention_forward(a->attended, a->log_sum, a->q, a->k, a->v, &attention);
     linear(run, &layer->projections[ENCODER_ATTENTION_OUTPUT], a->attention_sum, a->attended, Q);
     drop(a->attention_sum, Q * C, encoder_dropout(encoder, run, l, DROPOUT_ATTENTION_OUTPUT));
     residual_add(a->attention_sum, a->query_in, Q * C);

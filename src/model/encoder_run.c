@@ -44,7 +44,6 @@ static void layout_training(struct carver *carver, const struct encoder_config *
     run->d_k = carve_floats(carver, T, c->C);
     run->d_v = carve_floats(carver, T, c->C);
     run->d_attended = carve_floats(carver, T, c->C);
-    run->delta = carve_floats(carver, T, c->H);
     run->d_act = carve_floats(carver, T, c->F);
     run->d_pooled = carve_floats(carver, N, c->C);
     run->norm_sums = carve_floats(carver, threads_count(), 2 * c->C);
@@ -79,14 +78,14 @@ static void layout_run(struct carver *carver, const struct encoder *encoder, str
     const int64_t T = run->capacity_T, N = run->capacity_N;
     run->layers = carve(carver, c->L, 1, sizeof *run->layers);
     run->position = carve(carver, T, 1, sizeof(int32_t));
-    run->last_rows = carve(carver, T, 1, sizeof(int32_t));
     run->first_rows = carve(carver, N, 1, sizeof(int32_t));
-    run->pooled_last_rows = carve(carver, N, 1, sizeof(int32_t));
     run->one_each = carve(carver, N + 1, 1, sizeof(int32_t));
     run->embedding_moments = carve_moments(carver, T);
     run->first = carve_floats(carver, N, c->C);
     run->pooled = carve_floats(carver, N, c->C);
     run->dropped = run->train ? carve_floats(carver, N, c->C) : run->pooled;
+    run->attention_scratch =
+        carve_floats(carver, threads_count(), full_attention_scratch(c->D, T < c->positions ? T : c->positions));
     run->scratch.panel = carve_floats(carver, largest_panel(encoder), 1);
 }
 
@@ -185,19 +184,25 @@ struct dropout encoder_dropout(const struct encoder *encoder, const struct encod
                                enum encoder_dropout place) {
     if (!run->train || run->dropout_seed == 0) return (struct dropout){0};
     const double rate = place == DROPOUT_POOLED ? encoder->config.classifier_dropout : encoder->config.hidden_dropout;
-    const uint64_t number = (uint64_t)(layer * 4 + (int64_t)place + 1);
+    const uint64_t number = (uint64_t)(layer * DROPOUT_PLACES + (int64_t)place + 1);
     return (struct dropout){rate, run->dropout_seed ^ (number * 0xd1342543de82ef95u)};
 }
 
-/* A query sees the keys up to the row at which it is said to stand: at the end of its sequence, so all of them. */
-struct attention_batch encoder_attention_batch(const struct encoder_run *run, const struct batch *batch, bool pooled) {
-    return (struct attention_batch){.N = batch->N,
-                                    .offsets = batch->offsets,
-                                    .query_offsets = pooled ? run->one_each : batch->offsets,
-                                    .query_rows = pooled ? run->pooled_last_rows : run->last_rows};
-}
-
-struct attention_shape encoder_attention_shape(const struct encoder *encoder) {
+struct full_attention encoder_attention(const struct encoder *encoder, const struct encoder_run *run,
+                                        const struct batch *batch, int64_t layer, bool pooled) {
     const struct encoder_config *c = &encoder->config;
-    return (struct attention_shape){.H = c->H, .K = c->H, .D = c->D, .scale = 1.0f / sqrtf((float)c->D)};
+    int64_t longest = 0;
+    for (int64_t n = 0; n < batch->N; n++) {
+        const int64_t length = batch->offsets[n + 1] - batch->offsets[n];
+        if (length > longest) longest = length;
+    }
+    return (struct full_attention){.H = c->H,
+                                   .D = c->D,
+                                   .scale = 1.0f / sqrtf((float)c->D),
+                                   .dropout = encoder_dropout(encoder, run, layer, DROPOUT_ATTENTION),
+                                   .N = batch->N,
+                                   .key_offsets = batch->offsets,
+                                   .query_offsets = pooled ? run->one_each : batch->offsets,
+                                   .longest = longest,
+                                   .scratch = run->attention_scratch};
 }

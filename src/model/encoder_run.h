@@ -5,7 +5,7 @@
 
 #include "model/encoder.h"
 #include "model/projection.h"
-#include "tensor/attention.h"
+#include "tensor/attention_full.h"
 #include "tensor/layernorm.h"
 
 /* Activations of one layer. Rows Q are the rows that go on behind the keys and values: all T, or, in the last layer,
@@ -31,21 +31,20 @@ struct encoder_run {
     struct encoder_activations *layers; /* [L] */
     float *embedded;                    /* [T, C] in front of the embeddings' norm */
     struct row_moments *embedding_moments;
-    float *first;       /* [N, C] first tokens behind the last layer */
-    float *pooled;      /* [N, C] behind the tanh */
-    float *dropped;     /* [N, C] what the classifier reads: pooled itself without dropout */
-    int32_t *position;  /* [T] of each token in its sequence */
-    int32_t *last_rows; /* [T] the row that ends each token's sequence: a query there sees all of it */
-    int32_t *first_rows, *pooled_last_rows; /* [N] row of the first and of the last token of each sequence */
-    int32_t *one_each;                      /* [N+1] 0, 1, …, N */
+    float *first;        /* [N, C] first tokens behind the last layer */
+    float *pooled;       /* [N, C] behind the tanh */
+    float *dropped;      /* [N, C] what the classifier reads: pooled itself without dropout */
+    int32_t *position;   /* [T] of each token in its sequence */
+    int32_t *first_rows; /* [N] row of the first token of each sequence */
+    int32_t *one_each;   /* [N+1] 0, 1, …, N */
     struct projection_scratch scratch;
+    float *attention_scratch;
     /* backward only */
     float *d_x;             /* [T, C] */
     float *d_first;         /* [N, C] */
     float *d_branch;        /* [T, C] gradient behind a dropout */
     float *d_q, *d_k, *d_v; /* [T, C] */
     float *d_attended;      /* [T, C] */
-    float *delta;           /* [T, H] */
     float *d_act;           /* [T, F] */
     float *d_pooled;        /* [N, C] */
     float *norm_sums;       /* [threads, 2 C] */
@@ -53,13 +52,19 @@ struct encoder_run {
 };
 
 /* Where dropout falls, numbered so that each place draws its own mask. */
-enum encoder_dropout { DROPOUT_EMBEDDING, DROPOUT_ATTENTION_OUTPUT, DROPOUT_OUTPUT, DROPOUT_POOLED };
+enum encoder_dropout {
+    DROPOUT_EMBEDDING,
+    DROPOUT_ATTENTION,
+    DROPOUT_ATTENTION_OUTPUT,
+    DROPOUT_OUTPUT,
+    DROPOUT_POOLED,
+    DROPOUT_PLACES
+};
 struct dropout encoder_dropout(const struct encoder *encoder, const struct encoder_run *run, int64_t layer,
                                enum encoder_dropout place);
 
-/* The queries of a layer: all tokens, or the first ones of the sequences. */
-struct attention_batch encoder_attention_batch(const struct encoder_run *run, const struct batch *batch, bool pooled);
-
-struct attention_shape encoder_attention_shape(const struct encoder *encoder);
+/* The attention of a layer, its queries all tokens or the first ones of the sequences. */
+struct full_attention encoder_attention(const struct encoder *encoder, const struct encoder_run *run,
+                                        const struct batch *batch, int64_t layer, bool pooled);
 
 #endif

@@ -24,3 +24,8 @@ void dropout_backward(float *d_x, const float *d_dropped, int64_t count, struct 
         if (uniform_at(dropout.seed, (uint64_t)i) >= rate) d_x[i] += d_dropped[i] * keep;
     }
 }
+
+void dropout_factors(float *factors, uint64_t first, int64_t count, struct dropout dropout) {
+    const float rate = (float)dropout.rate, keep = 1.0f / (1.0f - rate);
+    for (int64_t i = 0; i < count; i++) factors[i] = uniform_at(dropout.seed, first + (uint64_t)i) < rate ? 0.0f : keep;
+}

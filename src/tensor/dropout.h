@@ -17,4 +17,7 @@ void dropout_apply(float *out, const float *in, int64_t count, struct dropout dr
 /* d_x += the gradient that came through the dropped-out input. */
 void dropout_backward(float *d_x, const float *d_dropped, int64_t count, struct dropout dropout);
 
+/* factors [count] of the elements first … first + count of a larger array: 0 or 1 / (1 - rate). */
+void dropout_factors(float *factors, uint64_t first, int64_t count, struct dropout dropout);
+
 #endif
