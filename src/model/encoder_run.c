@@ -183,7 +183,10 @@ bool encoder_check(const struct encoder *encoder, const struct encoder_run *run,
 struct dropout encoder_dropout(const struct encoder *encoder, const struct encoder_run *run, int64_t layer,
                                enum encoder_dropout place) {
     if (!run->train || run->dropout_seed == 0) return (struct dropout){0};
-    const double rate = place == DROPOUT_POOLED ? encoder->config.classifier_dropout : encoder->config.hidden_dropout;
+    const struct encoder_config *c = &encoder->config;
+    const double rate = place == DROPOUT_POOLED      ? c->classifier_dropout
+                        : place == DROPOUT_ATTENTION ? c->attention_dropout
+                                                     : c->hidden_dropout;
     const uint64_t number = (uint64_t)(layer * DROPOUT_PLACES + (int64_t)place + 1);
     return (struct dropout){rate, run->dropout_seed ^ (number * 0xd1342543de82ef95u)};
 }
