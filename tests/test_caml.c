@@ -216,6 +216,26 @@ static void one_thread_count_gives_the_same_bits_and_another_nearly_the_same(voi
     caml_close(&caml);
 }
 
+static void gradients_of_two_batches_add_up(void **state) {
+    (void)state;
+    struct caml caml;
+    struct caml_run *run;
+    struct error error = {0};
+    float d_logits[CELLS];
+    create(&caml, 5);
+    const size_t total = (size_t)caml.parameters.total;
+    float *once = malloc(total * sizeof *once);
+    gradient_of(&caml, once);
+    assert_true(caml_run_open(&run, &caml, TOKENS, TEXTS, true, &error));
+    loss_of(&caml, run, 5, d_logits);
+    caml_classify_backward(&caml, run, &batch, d_logits);
+    for (size_t i = 0; i < total; i++) once[i] *= 2;
+    assert_close(caml.parameters.gradients, once, (int64_t)total, 1e-5);
+    free(once);
+    caml_run_close(run);
+    caml_close(&caml);
+}
+
 static void write_model(const struct caml *caml, enum dtype dtype) {
     struct error error = {0};
     assert_true(caml_config_write(&caml->config, folder_path("."), "float32", NULL, &error));
@@ -308,6 +328,7 @@ int main(void) {
         cmocka_unit_test(dropout_changes_the_loss_in_training_alone),
         cmocka_unit_test(the_padding_row_is_zero_and_gets_no_gradient),
         cmocka_unit_test(one_thread_count_gives_the_same_bits_and_another_nearly_the_same),
+        cmocka_unit_test(gradients_of_two_batches_add_up),
         cmocka_unit_test(a_written_model_reads_back_to_the_same_logits),
         cmocka_unit_test(what_does_not_fit_is_refused_by_name),
         cmocka_unit_test(batches_that_cannot_be_run_are_refused),

@@ -228,6 +228,26 @@ static void one_thread_count_gives_the_same_bits_and_another_nearly_the_same(voi
     encoder_close(&encoder);
 }
 
+static void gradients_of_two_batches_add_up(void **state) {
+    (void)state;
+    struct encoder encoder;
+    struct encoder_run *run;
+    struct error error = {0};
+    float d_logits[CELLS];
+    create(&encoder);
+    const size_t total = (size_t)encoder.parameters.total;
+    float *once = malloc(total * sizeof *once);
+    gradient_of(&encoder, once);
+    assert_true(encoder_run_open(&run, &encoder, TOKENS, SEQUENCES, true, &error));
+    loss_of(&encoder, run, types, 5, d_logits);
+    encoder_classify_backward(&encoder, run, &batch, types, d_logits);
+    for (size_t i = 0; i < total; i++) once[i] *= 2;
+    assert_close(encoder.parameters.gradients, once, (int64_t)total, 1e-5);
+    free(once);
+    encoder_run_close(run);
+    encoder_close(&encoder);
+}
+
 /* The configuration as transformers would write it, with an architecture and further members of one's choice. */
 static void write_config(const char *architecture, const char *more) {
     char json[1024];
@@ -471,6 +491,7 @@ int main(void) {
         cmocka_unit_test(training_and_inference_give_the_same_logits),
         cmocka_unit_test(a_last_token_moves_the_first_ones_answer),
         cmocka_unit_test(one_thread_count_gives_the_same_bits_and_another_nearly_the_same),
+        cmocka_unit_test(gradients_of_two_batches_add_up),
         cmocka_unit_test(a_written_model_and_the_names_of_old_checkpoints_read_back_to_the_same_logits),
         cmocka_unit_test(bf16_weights_are_read_as_they_are_stored),
         cmocka_unit_test(a_checkpoint_without_pooler_and_classifier_gets_fresh_ones_from_the_seed),
