@@ -110,7 +110,7 @@ static void run_bert(const char *directory, const json_node *root, const struct 
     struct error error = {0};
     struct step step;
     struct encoder encoder;
-    struct encoder_run *run;
+    struct encoder_run *run = NULL;
     step_open(&step, directory, root);
     die_unless(encoder_open(&encoder, step.model, 1, &error) && encoder_train_all(&encoder, &error) &&
                    encoder_run_open(&run, &encoder, step.batch.T, step.batch.N, true, &error) &&
@@ -145,7 +145,7 @@ static void run_caml(const char *directory, const json_node *root, const struct 
     struct error error = {0};
     struct step step;
     struct caml caml;
-    struct caml_run *run;
+    struct caml_run *run = NULL;
     step_open(&step, directory, root);
     die_unless(caml_open(&caml, step.model, &error) &&
                    caml_run_open(&run, &caml, step.batch.T, step.batch.N, true, &error) &&
