@@ -2,7 +2,6 @@
 #include "train/trainable.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/log.h"
 #include <string.h>
 
 static bool join(char *path, size_t capacity, const char *directory, const char *name, struct error *error) {
