@@ -432,6 +432,7 @@ static void configurations_that_are_not_computed_are_refused_by_name(void **stat
         {"BertModel", ", \"is_decoder\": true", "is_decoder"},
         {"BertModel", ", \"add_cross_attention\": true", "add_cross_attention"},
         {"BertModel", ", \"layer_norm_eps\": 0", "layer_norm_eps"},
+        {"BertModel", ", \"layer_norm_eps\": 1e-60", "layer_norm_eps"},
         {"BertModel", ", \"hidden_dropout_prob\": 1", "hidden_dropout_prob"},
         {"BertModel", ", \"attention_probs_dropout_prob\": -0.1", "attention_probs_dropout_prob"},
         {"BertForSequenceClassification", ", \"id2label\": {}", "id2label"},

@@ -69,8 +69,8 @@ static bool read_training(struct encoder_config *config, const json_node *root, 
         !json_get_double(root, "initializer_range", false, &range, error)) {
         return false;
     }
-    if (!(eps > 0) || eps > 1) return error_set(error, "layer_norm_eps %g is not between 0 and 1", eps);
-    config->norm_eps = (float)eps;
+    config->norm_eps = (float)eps; /* which may round to 0 */
+    if (!(config->norm_eps > 0) || eps > 1) return error_set(error, "layer_norm_eps %g is not between 0 and 1", eps);
     config->initializer_range = (float)range;
     return true;
 }
@@ -92,11 +92,13 @@ static bool refuse_unsupported(const json_node *root, struct error *error) {
                                             decoder ? "is_decoder" : "add_cross_attention");
 }
 
+/* As in transformers, id2label says how many there are, and num_labels counts where it is absent. */
 static bool read_labels(struct encoder_config *config, const json_node *root, bool classifier, struct error *error) {
     if (!classifier) return true; /* the numbers would be of a task that the checkpoint was not trained for */
     const json_node *names = json_member(root, "id2label");
-    config->labels = json_is_object(names) ? (int64_t)json_count(names) : 2;
+    config->labels = 2;
     if (!json_get_int(root, "num_labels", false, 1, 1 << 20, &config->labels, error)) return false;
+    if (json_is_object(names)) config->labels = (int64_t)json_count(names);
     return (config->labels >= 1 && config->labels <= 1 << 20) ||
            error_set(error, "\"id2label\" has %lld labels, expected 1 to a million", (long long)config->labels);
 }
