@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "model/decoder.h"
 #include "model/safetensors.h"
+#include "oracle_encoder.h"
 #include "oracle_generate.h"
 #include "tensor/kernels.h"
 #include "train/optimizer.h"
@@ -277,18 +278,19 @@ static void run_classify_step(struct oracle *oracle) {
     decoder_close(&decoder);
 }
 
-static void check_generated(void *oracle, const char *name, const float *got, int64_t count) {
+static void check_reported(void *oracle, const char *name, const float *got, int64_t count) {
     check(oracle, name, got, count);
 }
 
 static void run_generate(struct oracle *oracle) {
     struct decoder decoder;
     open_model(oracle, &decoder, false);
-    oracle_generate(&decoder, oracle->root, check_generated, oracle);
+    oracle_generate(&decoder, oracle->root, check_reported, oracle);
     decoder_close(&decoder);
 }
 
 static void run_case(struct oracle *oracle) {
+    const struct oracle_report report = {check_reported, oracle};
     const char *kind = json_string(json_member(oracle->root, "kind"));
     if (kind == NULL) kind = "";
     if (strcmp(kind, "logits") == 0) {
@@ -299,7 +301,7 @@ static void run_case(struct oracle *oracle) {
         run_classify_step(oracle);
     } else if (strcmp(kind, "generate") == 0) {
         run_generate(oracle);
-    } else {
+    } else if (!oracle_encoder_run(kind, oracle->directory, oracle->root, &report)) {
         struct error error = {0};
         error_set(&error, "%s: casemix does not compute cases of kind \"%s\"", oracle->directory, kind);
         die(&error);

@@ -3,9 +3,12 @@
 #include "base/rng.h"
 #include "base/threads.h"
 #include "tensor/attention.h"
+#include "tensor/dropout.h"
 #include "tensor/exponential.h"
+#include "tensor/gelu.h"
 #include "tensor/gemm.h"
 #include "tensor/kernels.h"
+#include "tensor/layernorm.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -129,6 +132,124 @@ static void swiglu_backward_agrees_with_finite_differences(void **state) {
     swiglu_backward(d_act, d_up, d_act, gate, up, T, C);
     assert_memory_equal(d_act, d_gate, sizeof d_gate);
     free(gate), free(up), free(d_act);
+}
+
+static double layernorm_of(const double *x, const double *w, const double *b, const float *weights) {
+    double sum = 0;
+    for (int t = 0; t < T; t++) {
+        double mean = 0, variance = 0;
+        for (int c = 0; c < C; c++) mean += x[t * C + c] / C;
+        for (int c = 0; c < C; c++) variance += (x[t * C + c] - mean) * (x[t * C + c] - mean) / C;
+        for (int c = 0; c < C; c++) {
+            const double y = w[c] * (x[t * C + c] - mean) / sqrt(variance + 1e-5) + b[c];
+            sum += (double)weights[t * C + c] * y;
+        }
+    }
+    return sum;
+}
+
+/* w and b stand end to end in in->a, or are what is differentiated. */
+static double layernorm_by_x(const double *x, void *context) {
+    const struct inputs *in = context;
+    double w[2 * C];
+    for (int c = 0; c < 2 * C; c++) w[c] = (double)in->a[c];
+    return layernorm_of(x, w, w + C, in->weights);
+}
+
+static double layernorm_by_w(const double *w, void *context) {
+    const struct inputs *in = context;
+    double x[T * C];
+    for (int i = 0; i < T * C; i++) x[i] = (double)in->a[i];
+    return layernorm_of(x, w, w + C, in->weights);
+}
+
+static void layernorm_backward_agrees_with_finite_differences(void **state) {
+    (void)state;
+    float *x = noise(T * C), *w = noise(2 * C), *d_y = noise(T * C), y[T * C], d_x[T * C], d_w[2 * C] = {0};
+    float *scratch = malloc((size_t)(threads_count() * 2 * C) * sizeof *scratch);
+    struct row_moments moments[T];
+    double numeric[T * C], at[T * C], value = 0;
+    for (int i = 0; i < T * C; i++) at[i] = (double)(x[i] += 3); /* rows that are not centred */
+    layernorm_forward(y, moments, x, w, w + C, T, C, 1e-5f);
+    for (int i = 0; i < T * C; i++) value += (double)y[i] * (double)d_y[i];
+    const double want = layernorm_by_x(at, &(struct inputs){.a = w, .weights = d_y});
+    assert_true(fabs(value - want) < 1e-5 * fabs(want));
+    layernorm_backward(d_x, d_w, d_w + C, d_y, x, w, moments, T, C, scratch);
+    differentiate(numeric, x, T * C, layernorm_by_x, &(struct inputs){.a = w, .weights = d_y});
+    assert_near("d_x", d_x, numeric, T * C, 3e-6);
+    differentiate(numeric, w, 2 * C, layernorm_by_w, &(struct inputs){.a = x, .weights = d_y});
+    assert_near("d_w and d_b", d_w, numeric, 2 * C, 3e-6);
+    layernorm_backward(d_y, NULL, NULL, d_y, x, w, moments, T, C, NULL);
+    assert_memory_equal(d_y, d_x, sizeof d_x);
+    free(x), free(w), free(d_y), free(scratch);
+}
+
+static double normal_cumulative(double x) {
+    return 0.5 * erfc(-x / sqrt(2));
+}
+
+static void gelu_and_tanh_are_exact_to_the_last_bits(void **state) {
+    (void)state;
+    for (double at = -30; at <= 30; at += 0.0007) {
+        const float x = (float)at;
+        float gelu, tangent, slope;
+        const float one = 1;
+        gelu_forward(&gelu, &x, 1);
+        tanh_forward(&tangent, &x, 1);
+        gelu_backward(&slope, &one, &x, 1);
+        const double wide = (double)x, p = normal_cumulative(wide), density = exp(-wide * wide / 2) / 2.50662827463100;
+        const double room = fabs(wide) > 1 ? fabs(wide) : 1;
+        if (fabs((double)gelu - wide * p) > 3e-7 * room) fail_msg("gelu(%.9g) is %.9g", wide, (double)gelu);
+        if (fabs((double)slope - p - wide * density) > 3e-7 * room)
+            fail_msg("gelu'(%.9g) is %.9g", wide, (double)slope);
+        if (fabs((double)tangent - tanh(wide)) > 2e-7) fail_msg("tanh(%.9g) is %.9g", wide, (double)tangent);
+        if (fabs(wide) < 0.25 && fabs((double)tangent - tanh(wide)) > 2e-7 * fabs(wide))
+            fail_msg("tanh(%.9g) is %.9g", wide, (double)tangent);
+    }
+}
+
+static double gelu_and_tanh_by(const double *x, void *context) {
+    const struct inputs *in = context;
+    double sum = 0;
+    for (int i = 0; i < T * C; i++)
+        sum += (double)in->weights[i] * (in->labels == NULL ? x[i] * normal_cumulative(x[i]) : tanh(x[i]));
+    return sum;
+}
+
+static void gelu_and_tanh_backward_agree_with_finite_differences(void **state) {
+    (void)state;
+    static const int32_t any = 0;
+    float *x = noise(T * C), *d_y = noise(T * C), y[T * C], d_x[T * C];
+    double numeric[T * C];
+    gelu_backward(d_x, d_y, x, T * C);
+    differentiate(numeric, x, T * C, gelu_and_tanh_by, &(struct inputs){.weights = d_y});
+    assert_near("gelu", d_x, numeric, T * C, 2e-6);
+    tanh_forward(y, x, T * C);
+    tanh_backward(d_x, d_y, y, T * C);
+    differentiate(numeric, x, T * C, gelu_and_tanh_by, &(struct inputs){.weights = d_y, .labels = &any});
+    assert_near("tanh", d_x, numeric, T * C, 2e-6);
+    free(x), free(d_y);
+}
+
+static void dropout_zeroes_its_share_and_keeps_the_mean_and_its_backward_draws_the_same(void **state) {
+    (void)state;
+    enum { COUNT = 100000 };
+    const struct dropout dropout = {0.3, 17}, other = {0.3, 18};
+    float *x = malloc(COUNT * sizeof *x), *y = malloc(COUNT * sizeof *y), *d_x = calloc(COUNT, sizeof *d_x);
+    int64_t zeroes = 0, same = 0;
+    for (int i = 0; i < COUNT; i++) x[i] = 1;
+    dropout_apply(y, x, COUNT, dropout);
+    dropout_backward(d_x, x, COUNT, dropout);
+    assert_memory_equal(y, d_x, COUNT * sizeof *y);
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(y[i] <= 0 || fabsf(y[i] - 1 / 0.7f) < 1e-6f);
+        zeroes += y[i] <= 0;
+    }
+    assert_in_range(zeroes, COUNT * 0.295, COUNT * 0.305);
+    dropout_apply(d_x, x, COUNT, other);
+    for (int i = 0; i < COUNT; i++) same += (y[i] <= 0) == (d_x[i] <= 0);
+    assert_in_range(same, COUNT * 0.57, COUNT * 0.59); /* 0.7^2 + 0.3^2 */
+    free(x), free(y), free(d_x);
 }
 
 static double cross_entropy_by_logits(const double *x, void *context) {
@@ -295,6 +416,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rmsnorm_backward_agrees_with_finite_differences),
         cmocka_unit_test(swiglu_backward_agrees_with_finite_differences),
+        cmocka_unit_test(layernorm_backward_agrees_with_finite_differences),
+        cmocka_unit_test(gelu_and_tanh_are_exact_to_the_last_bits),
+        cmocka_unit_test(gelu_and_tanh_backward_agree_with_finite_differences),
+        cmocka_unit_test(dropout_zeroes_its_share_and_keeps_the_mean_and_its_backward_draws_the_same),
         cmocka_unit_test(cross_entropy_gradient_agrees_with_finite_differences),
         cmocka_unit_test(cross_entropy_of_huge_logits_stays_finite),
         cmocka_unit_test(exponential_is_within_2e_7),

@@ -71,12 +71,24 @@ static void greedy_continuations_agree_with_the_reference(void **state) {
     run_kind("generate");
 }
 
+static void bert_agrees_with_the_reference(void **state) {
+    (void)state;
+    run_kind("bert_classify");
+}
+
+static void caml_agrees_with_the_reference(void **state) {
+    (void)state;
+    run_kind("caml");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_agree_with_the_reference),
         cmocka_unit_test(classification_agrees_with_the_reference),
         cmocka_unit_test(training_trajectories_agree_with_the_reference),
         cmocka_unit_test(greedy_continuations_agree_with_the_reference),
+        cmocka_unit_test(bert_agrees_with_the_reference),
+        cmocka_unit_test(caml_agrees_with_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -271,6 +271,58 @@ static void values_out_of_range_are_refused_by_name(void **state) {
     refuse(adapter, "lora.dropout=1", "lora.dropout");
 }
 
+static const char bert[] =
+    "bert:\n  layers: 2\n  width: 32\n  heads: 4\n  ffn_width: 64\n  positions: 128\n  dropout: 0.1\n"
+    "  norm_eps: 1e-12\n";
+
+static const char caml[] = "caml:\n  embed_size: 20\n  filter_maps: 30\n  kernel_size: 5\n  dropout: 0.3\n"
+                           "  minimum_count: 3\n";
+
+/* The classifier's recipe without its model, for another method and with another section. */
+static const char *baseline(const char *method, const char *section) {
+    static char yaml[4096];
+    char line[64], plain[2048];
+    snprintf(plain, sizeof plain, "%s", without_model());
+    snprintf(line, sizeof line, "method: %s\n", method);
+    snprintf(yaml, sizeof yaml, "%s%s", with_line(plain, "method", line), section);
+    return yaml;
+}
+
+static void the_sections_of_bert_and_caml_are_read_and_held_to_their_ranges(void **state) {
+    (void)state;
+    static const char *const wrong_bert[] = {"bert.layers=0",  "bert.width=0",     "bert.width=33",
+                                             "bert.heads=0",   "bert.ffn_width=0", "bert.positions=2",
+                                             "bert.dropout=1", "bert.norm_eps=0",  "bert.heads=3"};
+    static const char *const wrong_caml[] = {"caml.embed_size=0",    "caml.filter_maps=0", "caml.kernel_size=0",
+                                             "caml.kernel_size=257", "caml.dropout=-0.1",  "caml.minimum_count=0"};
+    struct loaded loaded = must_load(baseline("bert", bert), NULL);
+    assert_int_equal(loaded.recipe->method, METHOD_BERT);
+    assert_int_equal(loaded.recipe->bert->ffn_width, 64);
+    assert_null(loaded.recipe->caml);
+    release(&loaded);
+    loaded = must_load(baseline("bert", ""), NULL); /* tunes a model that is opened */
+    assert_null(loaded.recipe->bert);
+    release(&loaded);
+    loaded = must_load(baseline("caml", caml), NULL);
+    assert_int_equal(loaded.recipe->method, METHOD_CAML);
+    assert_int_equal(loaded.recipe->caml->minimum_count, 3);
+    release(&loaded);
+    for (size_t i = 0; i < sizeof wrong_bert / sizeof wrong_bert[0]; i++)
+        refuse(baseline("bert", bert), wrong_bert[i], "bert.");
+    for (size_t i = 0; i < sizeof wrong_caml / sizeof wrong_caml[0]; i++)
+        refuse(baseline("caml", caml), wrong_caml[i], "caml.");
+}
+
+static void a_section_of_another_method_is_refused(void **state) {
+    (void)state;
+    refuse(baseline("caml", ""), NULL, "method caml needs a section \"caml\"");
+    refuse(baseline("caml", bert), NULL, "\"bert\" goes with method bert, not with method caml");
+    refuse(baseline("bert", caml), NULL, "\"caml\" goes with method caml, not with method bert");
+    refuse(joined(classifier, caml), NULL, "\"caml\" goes with method caml, not with method classify");
+    refuse(baseline("bert", lora), NULL, "\"lora\" and \"model\" go with method classify, not with method bert");
+    refuse("method: bert\n", NULL, "needs a section \"train\"");
+}
+
 static void an_override_changes_its_key_and_stands_in_the_record(void **state) {
     (void)state;
     struct loaded loaded = must_load(classifier, "train.batch_size=7");
@@ -543,6 +595,8 @@ int main(void) {
         cmocka_unit_test(missing_keys_and_sections_are_refused_by_name),
         cmocka_unit_test(wrong_types_are_refused_by_name),
         cmocka_unit_test(values_out_of_range_are_refused_by_name),
+        cmocka_unit_test(the_sections_of_bert_and_caml_are_read_and_held_to_their_ranges),
+        cmocka_unit_test(a_section_of_another_method_is_refused),
         cmocka_unit_test(an_override_changes_its_key_and_stands_in_the_record),
         cmocka_unit_test(the_last_of_several_overrides_wins),
         cmocka_unit_test(bad_overrides_are_refused_by_name),

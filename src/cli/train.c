@@ -14,8 +14,8 @@ enum { OVERRIDES = 64 };
 
 static void print_help(void) {
     puts("usage: casemix train RECIPE --data DIR --out RUN [OPTIONS]\n\n"
-         "Trains what the recipe says (recipes/*.yaml): method classify, a classifier of notes; method tokenizer, a "
-         "BPE vocabulary.\n\n"
+         "Trains what the recipe says (recipes/*.yaml): a classifier of notes by method classify (a decoder), bert or "
+         "caml;\na BPE vocabulary by method tokenizer.\n\n"
          "  --data DIR        train.jsonl, dev.jsonl and labels.tsv, as `casemix synth` writes them\n"
          "  --out RUN         the run directory: the best model on dev, its recipe, log.jsonl, checkpoint.bin\n"
          "  --model DIR       Hugging Face directory to start from (a recipe without a model section needs it)\n"

@@ -19,7 +19,8 @@ static bool base_directory(const struct run_card *card, const char *directory, c
     return fits || error_set(error, "%s/casemix.json: the path of the base model is too long", directory);
 }
 
-static bool open_weights(struct classifier *classifier, const char *directory, struct error *error) {
+static bool open_decoder(struct classifier *classifier, const char *directory, struct error *error) {
+    classifier->network = network_of_decoder(&classifier->decoder);
     if (classifier->card.base[0] == '\0') return decoder_open(&classifier->decoder, directory, error);
     char base[4096];
     if (!base_directory(&classifier->card, directory, base, sizeof base, error)) return false;
@@ -27,21 +28,51 @@ static bool open_weights(struct classifier *classifier, const char *directory, s
     return decoder_open_adapter(&classifier->decoder, directory, false, error);
 }
 
+static bool open_weights(struct classifier *classifier, const char *directory, enum network_family family,
+                         struct error *error) {
+    if (family == NETWORK_CAML) {
+        classifier->network = network_of_caml(&classifier->caml);
+        return caml_open(&classifier->caml, directory, error);
+    }
+    if (family == NETWORK_BERT) {
+        classifier->network = network_of_encoder(&classifier->encoder);
+        return encoder_open(&classifier->encoder, directory, 0, error);
+    }
+    return open_decoder(classifier, directory, error);
+}
+
+static bool open_reader(struct classifier *classifier, const char *directory, enum network_family family,
+                        struct error *error) {
+    char path[4096];
+    if (family == NETWORK_CAML) {
+        if (!path_join(path, sizeof path, directory, "words.txt"))
+            return error_set(error, "%s: path too long", directory);
+        if (!words_open(&classifier->words, path, error)) return false;
+        classifier->reader = text_reader_of_words(classifier->words);
+        return true;
+    }
+    if (!tokenizer_open(&classifier->tokenizer, directory, error)) return false;
+    if (family == NETWORK_BERT) return text_reader_of_bert(&classifier->reader, classifier->tokenizer, error);
+    classifier->reader = text_reader_of_tokenizer(classifier->tokenizer);
+    return true;
+}
+
 static bool check_agreement(const struct classifier *classifier, const char *directory, struct error *error) {
-    const struct model_config *config = &classifier->decoder.config;
-    if (!config->classifier || classifier->decoder.head.weight.data == NULL) {
+    const struct network_shape shape = classifier->network.call->shape(classifier->network.model);
+    const size_t ids = text_reader_vocabulary(&classifier->reader);
+    const bool decoder = classifier->network.family == NETWORK_DECODER;
+    if (shape.labels == 0 ||
+        (decoder && (!classifier->decoder.config.classifier || classifier->decoder.head.weight.data == NULL))) {
         error_set(error, "%s: the model has no classification head", directory);
         return error_hint(error, "name a run that `casemix train` wrote with method: classify");
     }
-    if ((size_t)config->labels != classifier->card.labels.count) {
+    if ((size_t)shape.labels != classifier->card.labels.count) {
         return error_set(error, "%s: the model has %lld labels, casemix.json lists %zu DRGs", directory,
-                         (long long)config->labels, classifier->card.labels.count);
+                         (long long)shape.labels, classifier->card.labels.count);
     }
-    if (tokenizer_vocabulary(classifier->tokenizer) > (size_t)config->V) {
-        return error_set(error, "%s: tokenizer.json has ids up to %zu, the model a vocabulary of %lld", directory,
-                         tokenizer_vocabulary(classifier->tokenizer) - 1, (long long)config->V);
-    }
-    return true;
+    return ids <= (size_t)shape.V ||
+           error_set(error, "%s: %s has ids up to %zu, the model a vocabulary of %lld", directory,
+                     classifier->words != NULL ? "words.txt" : "the tokenizer", ids - 1, (long long)shape.V);
 }
 
 static bool open_parts(struct classifier *classifier, const char *directory, struct error *error) {
@@ -51,8 +82,10 @@ static bool open_parts(struct classifier *classifier, const char *directory, str
                          classifier->card.task);
     }
     classifier->catalog = catalog_get(classifier->card.grouper);
-    if (!tokenizer_open(&classifier->tokenizer, directory, error)) return false;
-    return open_weights(classifier, directory, error) && check_agreement(classifier, directory, error);
+    enum network_family family = NETWORK_DECODER; /* an adapter's: its base is one */
+    if (classifier->card.base[0] == '\0' && !network_family_of(&family, directory, error)) return false;
+    return open_reader(classifier, directory, family, error) && open_weights(classifier, directory, family, error) &&
+           check_agreement(classifier, directory, error);
 }
 
 bool classifier_open(struct classifier *classifier, const char *directory, struct error *error) {
@@ -68,7 +101,10 @@ bool classifier_open(struct classifier *classifier, const char *directory, struc
 
 void classifier_close(struct classifier *classifier) {
     decoder_close(&classifier->decoder);
+    encoder_close(&classifier->encoder);
+    caml_close(&classifier->caml);
     tokenizer_close(classifier->tokenizer);
+    words_close(classifier->words);
     run_card_free(&classifier->card);
     *classifier = (struct classifier){0};
 }
@@ -76,24 +112,24 @@ void classifier_close(struct classifier *classifier) {
 bool classifier_compute(struct classifier *classifier, enum compute_type type, const char *int8_cache,
                         struct error *error) {
     if (int8_cache != NULL && type != COMPUTE_INT8) return error_usage(error, "--int8-cache goes with --compute int8");
+    if (type == COMPUTE_INT8 && classifier->network.family != NETWORK_DECODER) {
+        error_set(error, "int8 weights are there for decoders, and this model is none");
+        return error_hint(error, "leave --compute out");
+    }
     compute_start(type);
     const struct quantise_settings settings = {.cache = int8_cache};
     return type != COMPUTE_INT8 || decoder_quantise(&classifier->decoder, &settings, NULL, error);
 }
 
 static int64_t token_limit(const struct classifier *classifier) {
-    const int64_t positions = classifier->decoder.config.positions, limit = classifier->card.max_tokens;
+    const int64_t positions = classifier->network.call->shape(classifier->network.model).positions,
+                  limit = classifier->card.max_tokens;
     return limit > 0 && limit < positions ? limit : positions;
 }
 
 bool classifier_encode(const struct classifier *classifier, const char *text, size_t length, struct token_list *out,
                        bool *truncated, struct error *error) {
-    const size_t before = out->count, limit = (size_t)token_limit(classifier);
-    if (!tokenizer_encode(classifier->tokenizer, text, length, false, out, error)) return false;
-    if (out->count == before) return error_set(error, "the note holds no text that the tokenizer knows");
-    *truncated = out->count - before > limit;
-    if (*truncated) out->count = before + limit;
-    return true;
+    return text_reader_encode(&classifier->reader, text, length, token_limit(classifier), out, truncated, error);
 }
 
 /* Notes as one run of tokens: note i is ids[starts[i]] … ids[starts[i+1]-1]. */
@@ -136,25 +172,27 @@ static bool run_batches(const struct classifier *classifier, const struct encode
         if ((int64_t)(end - first) > N) N = (int64_t)(end - first);
         first = end;
     }
-    struct decoder_run *run;
-    if (!decoder_run_open(&run, &classifier->decoder, T, N, false, error)) return false;
+    const struct network *network = &classifier->network;
+    struct network_run *run;
+    if (!network->call->run_open(&run, network->model, T, N, false, error)) return false;
     int32_t *offsets = memory_alloc((size_t)N + 1, sizeof *offsets);
     bool done = offsets != NULL || memory_error(error, ((size_t)N + 1) * sizeof *offsets, "the offsets of a batch");
     for (size_t first = 0; done && first < count;) {
         const size_t end = batch_end(encoded->starts, first, count, batch_tokens);
         for (size_t i = first; i <= end; i++)
             offsets[i - first] = (int32_t)(encoded->starts[i] - encoded->starts[first]);
-        const struct batch batch = {offsets[end - first], (int64_t)(end - first),
-                                    encoded->tokens.ids + encoded->starts[first], offsets};
-        done = batch_check(&classifier->decoder, run, &batch, error);
+        const struct batch batch = {.T = offsets[end - first],
+                                    .N = (int64_t)(end - first),
+                                    .tokens = encoded->tokens.ids + encoded->starts[first],
+                                    .offsets = offsets};
+        done = network->call->check(network->model, run, &batch, error);
         if (done)
-            decoder_classify_forward(&classifier->decoder, run, &batch, 0,
-                                     logits + (int64_t)first * classifier->decoder.config.labels);
+            network->call->forward(network->model, run, &batch, 0, logits + first * classifier->card.labels.count);
         if (done && progress != NULL) progress(context, end);
         first = end;
     }
     memory_free(offsets);
-    decoder_run_close(run);
+    network->call->run_close(run);
     return done;
 }
 

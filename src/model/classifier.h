@@ -1,16 +1,16 @@
 /* A classifier of notes: everything that `predict` and `eval` need, opened from one directory.
  *
- * The directory is a run: a full model (config.json, model.safetensors) or a PEFT adapter, with tokenizer.json and
- * casemix.json (task, grouper, the DRG of each label, base model and its hash, token limit, what part of the note is
- * read). */
+ * The directory is a run: a full model (config.json, model.safetensors: a decoder, BERT or CAML) or a PEFT adapter,
+ * with the tokenizer's files (CAML: words.txt) and casemix.json (task, grouper, the DRG of each label, base model and
+ * its hash, token limit, what part of the note is read). */
 #ifndef CASEMIX_MODEL_CLASSIFIER_H
 #define CASEMIX_MODEL_CLASSIFIER_H
 
 #include "data/dataset.h"
 #include "drg/catalog.h"
-#include "model/decoder.h"
+#include "model/network.h"
+#include "model/text_reader.h"
 #include "tensor/compute.h"
-#include "tokenizer/tokenizer.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,8 +33,13 @@ void run_card_free(struct run_card *card);
 
 struct classifier {
     struct run_card card;
-    struct decoder decoder;
+    struct decoder decoder; /* one of these three, by what config.json says… */
+    struct encoder encoder;
+    struct caml caml;
+    struct network network; /* …and its functions */
     struct tokenizer *tokenizer;
+    struct words *words;       /* of CAML, instead of a tokenizer */
+    struct text_reader reader; /* over either of them */
     const struct catalog *catalog;
 };
 

@@ -287,10 +287,10 @@ static void add_scaling(struct text *text, const struct model_config *config) {
     }
 }
 
-static void add_labels(struct text *text, const struct model_config *config, const char *const *names) {
+void config_add_labels(struct text *text, int64_t labels, const char *const *names) {
     for (int way = 0; way < 2; way++) {
         text_add(text, way == 0 ? ",\n  \"id2label\": {" : "},\n  \"label2id\": {");
-        for (int64_t i = 0; i < config->labels; i++) {
+        for (int64_t i = 0; i < labels; i++) {
             char number[32], name[64];
             snprintf(number, sizeof number, "%lld", (long long)i);
             snprintf(name, sizeof name, "LABEL_%lld", (long long)i);
@@ -337,7 +337,7 @@ bool model_config_write(const struct model_config *config, const char *directory
         text_printf(&text, ",\n  \"attention_bias\": %s,\n  \"mlp_bias\": %s", config->qkv_bias ? "true" : "false",
                     config->mlp_bias ? "true" : "false");
     }
-    if (config->classifier) add_labels(&text, config, label_names);
+    if (config->classifier) config_add_labels(&text, config->labels, label_names);
     text_printf(&text, ",\n  \"torch_dtype\": \"%s\"\n}\n", dtype);
     char path[4096];
     bool done = text_ok(&text, error) && (path_join(path, sizeof path, directory, "config.json") ||

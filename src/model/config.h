@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct error;
+struct text;
 
 enum architecture { ARCHITECTURE_LLAMA, ARCHITECTURE_QWEN2, ARCHITECTURE_MISTRAL };
 
@@ -46,6 +47,9 @@ bool model_config_parse(struct model_config *config, const char *name, const cha
  */
 bool model_config_write(const struct model_config *config, const char *directory, const char *dtype,
                         const char *const *label_names, struct error *error);
+
+/* Appends the members id2label and label2id of a config.json; names [labels], NULL: LABEL_0 … */
+void config_add_labels(struct text *text, int64_t labels, const char *const *names);
 
 /* The D/2 inverse frequencies of the rotary embedding, scaled as the configuration says (llama3: the rule of
  * Llama 3.1). */

@@ -1,34 +1,12 @@
 /* Laying out a decoder's working memory: one planning pass counts the bytes, a second places the arrays in one block.
  */
 #include "model/decoder_run.h"
+#include "base/carver.h"
 #include "base/error.h"
 #include "base/threads.h"
 #include "tensor/gemm.h"
 #include <limits.h>
 #include <math.h>
-
-/* Hands out pieces of a block; with base NULL it only counts. */
-struct carver {
-    char *base;
-    size_t used;
-    bool overflow;
-};
-
-static void *carve(struct carver *carver, int64_t rows, int64_t cols, size_t size) {
-    size_t bytes;
-    if (!size_multiply((size_t)rows, (size_t)cols, &bytes) || !size_multiply(bytes, size, &bytes) ||
-        carver->used + bytes < bytes || bytes > SIZE_MAX / 4) {
-        carver->overflow = true;
-        return NULL;
-    }
-    void *piece = carver->base == NULL ? NULL : carver->base + carver->used;
-    carver->used += (bytes + 63) / 64 * 64;
-    return piece;
-}
-
-static float *carve_floats(struct carver *carver, int64_t rows, int64_t cols) {
-    return carve(carver, rows, cols, sizeof(float));
-}
 
 /* Activations of one layer of Q rows behind the attention. */
 static void layout_layer(struct carver *carver, const struct decoder *decoder, struct layer_activations *layer,

@@ -50,6 +50,10 @@ bool parameters_write(const struct parameters *set, const char *path, enum dtype
             .name = item->name, .dtype = dtype, .dims = item->vector ? 1 : 2, .data = parameter_value(set, i)};
         tensors[i].shape[0] = item->vector ? item->cols : item->rows;
         tensors[i].shape[1] = item->vector ? 0 : item->cols;
+        if (item->inner == 0) continue;
+        tensors[i].dims = 3;
+        tensors[i].shape[1] = item->cols / item->inner;
+        tensors[i].shape[2] = item->inner;
     }
     const char *const metadata[] = {"format", "pt"};
     const bool written = safetensors_write(path, tensors, set->count, metadata, 1, error);

@@ -13,6 +13,7 @@ struct parameter {
     char name[192]; /* the checkpoint's key: model.layers.0.mlp.up_proj.weight, base_model.model.….lora_A.weight */
     int64_t rows, cols;
     bool vector;   /* stored with shape [cols] */
+    int64_t inner; /* not 0: stored with shape [rows, cols / inner, inner] */
     int64_t first; /* offset into values and gradients */
 };
 

@@ -3,6 +3,7 @@
 #define CASEMIX_MODEL_PROJECTION_H
 
 #include "model/decoder.h"
+#include "tensor/dropout.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -11,13 +12,6 @@ struct projection_scratch {
     float *panel;   /* linear_panel_size of the largest weight */
     float *dropped; /* [T, inputs]: the dropped-out input; NULL without dropout */
     float *d_xa;    /* [T, R] */
-};
-
-/* Dropout on the input of A: an element is zeroed with probability `rate`, the rest divided by 1 - rate. The mask is a
- * function of seed and position, so that the backward draws the same. rate 0: no dropout. */
-struct dropout {
-    double rate;
-    uint64_t seed;
 };
 
 /* y [T, outputs] = (accumulate ? y : 0) + projection of x [T, inputs]. xa [T, R] keeps A x for the backward (scratch

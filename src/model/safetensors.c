@@ -303,32 +303,55 @@ static bool align_matrix(struct arena *copies, const char *name, struct matrix *
     return true;
 }
 
-bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t rows, int64_t cols,
+/* The tensor's data as a matrix, if they are floats and finite. */
+static bool view_tensor(const struct safetensors *set, const struct stored_tensor *tensor, int64_t rows, int64_t cols,
                         struct matrix *matrix, struct error *error) {
-    const struct stored_tensor *tensor = safetensors_find(set, name);
-    if (tensor == NULL) {
-        error_set(error, "%s: tensor %s is missing", set->count > 0 ? set->tensors[0].file : "model.safetensors", name);
-        return error_hint(error, "config.json does not belong to these weights, or a shard is missing");
-    }
-    const int64_t wanted[2] = {rows, cols};
-    const bool vector = rows == 1 && tensor->dims == 1;
-    if (!(vector && tensor->shape[0] == cols) &&
-        !(tensor->dims == 2 && tensor->shape[0] == rows && tensor->shape[1] == cols)) {
-        char found[96], expected[96];
-        format_shape(found, sizeof found, tensor->shape, tensor->dims);
-        format_shape(expected, sizeof expected, rows == 1 ? wanted + 1 : wanted, rows == 1 ? 1 : 2);
-        return error_set(error, "%s: tensor %s has shape %s, config.json says %s", tensor->file, name, found, expected);
-    }
     if (tensor->type != STORED_F32 && tensor->type != STORED_F16 && tensor->type != STORED_BF16) {
-        return error_set(error, "%s: tensor %s is not stored as F32, F16 or BF16", tensor->file, name);
+        return error_set(error, "%s: tensor %s is not stored as F32, F16 or BF16", tensor->file, tensor->name);
     }
     const enum dtype dtype = tensor->type == STORED_F32   ? DTYPE_F32
                              : tensor->type == STORED_F16 ? DTYPE_F16
                                                           : DTYPE_BF16;
     *matrix = (struct matrix){dtype, rows, cols, tensor->data};
-    if (!align_matrix(set->copies, name, matrix, error)) return false;
+    if (!align_matrix(set->copies, tensor->name, matrix, error)) return false;
     const int64_t bad = matrix_find_nonfinite(matrix);
     if (bad < 0) return true;
-    error_set(error, "%s: tensor %s holds a NaN or an infinity at element %lld", tensor->file, name, (long long)bad);
+    error_set(error, "%s: tensor %s holds a NaN or an infinity at element %lld", tensor->file, tensor->name,
+              (long long)bad);
     return error_hint(error, "the file is damaged, or its training diverged");
+}
+
+static bool missing_tensor(const struct safetensors *set, const char *name, struct error *error) {
+    error_set(error, "%s: tensor %s is missing", set->count > 0 ? set->tensors[0].file : "model.safetensors", name);
+    return error_hint(error, "config.json does not belong to these weights, or a shard is missing");
+}
+
+static bool wrong_shape(const struct stored_tensor *tensor, const int64_t *wanted, int dims, struct error *error) {
+    char found[96], expected[96];
+    format_shape(found, sizeof found, tensor->shape, tensor->dims);
+    format_shape(expected, sizeof expected, wanted, dims);
+    return error_set(error, "%s: tensor %s has shape %s, config.json says %s", tensor->file, tensor->name, found,
+                     expected);
+}
+
+bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t rows, int64_t cols,
+                        struct matrix *matrix, struct error *error) {
+    const struct stored_tensor *tensor = safetensors_find(set, name);
+    if (tensor == NULL) return missing_tensor(set, name, error);
+    const int64_t wanted[2] = {rows, cols};
+    const bool vector = rows == 1 && tensor->dims == 1;
+    if (!(vector && tensor->shape[0] == cols) &&
+        !(tensor->dims == 2 && tensor->shape[0] == rows && tensor->shape[1] == cols)) {
+        return wrong_shape(tensor, rows == 1 ? wanted + 1 : wanted, rows == 1 ? 1 : 2, error);
+    }
+    return view_tensor(set, tensor, rows, cols, matrix, error);
+}
+
+bool safetensors_cube(const struct safetensors *set, const char *name, const int64_t shape[3], struct matrix *matrix,
+                      struct error *error) {
+    const struct stored_tensor *tensor = safetensors_find(set, name);
+    if (tensor == NULL) return missing_tensor(set, name, error);
+    if (tensor->dims != 3 || memcmp(tensor->shape, shape, 3 * sizeof *shape) != 0)
+        return wrong_shape(tensor, shape, 3, error);
+    return view_tensor(set, tensor, shape[0], shape[1] * shape[2], matrix, error);
 }

@@ -60,6 +60,9 @@ bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t
 /* Says that these bytes of a mapped tensor will not be read soon: their pages leave this process's memory (they come
  * back when they are read). Bytes that lie elsewhere are left alone. set may be NULL. */
 void safetensors_release(const struct safetensors *set, const void *data, size_t bytes);
+/* The same for a tensor of three dimensions, as a matrix [shape[0], shape[1] * shape[2]]. */
+bool safetensors_cube(const struct safetensors *set, const char *name, const int64_t shape[3], struct matrix *matrix,
+                      struct error *error);
 
 /* A file to be written, atomically, tensors in the order added. Data are borrowed until the write. */
 struct tensor_to_write {

@@ -11,16 +11,15 @@ enum { BLOCK = 1024 };
 
 /* Encodes the stays of one block, each into its own list. The first error of the block is kept. */
 static bool encode_block(struct token_list *lists, const struct stay *stays, size_t count,
-                         const struct tokenizer *tokenizer, struct error *error) {
+                         const struct text_reader *reader, int64_t max_tokens, bool *truncated, struct error *error) {
     size_t failed = count;
     struct error first = {0};
 #pragma omp parallel for schedule(dynamic, 16)
     for (size_t i = 0; i < count; i++) {
         struct error own = {0};
         lists[i].count = 0;
-        bool done = tokenizer_encode(tokenizer, stays[i].text, stays[i].text_length, false, &lists[i], &own);
-        if (done && lists[i].count == 0) done = error_set(&own, "the text has no tokens");
-        if (done) continue;
+        if (text_reader_encode(reader, stays[i].text, stays[i].text_length, max_tokens, &lists[i], &truncated[i], &own))
+            continue;
 #pragma omp critical
         if (i < failed) {
             failed = i;
@@ -32,12 +31,11 @@ static bool encode_block(struct token_list *lists, const struct stay *stays, siz
     return error_context(error, "stay %zu of the block", failed + 1);
 }
 
-static bool append_block(struct encoded *encoded, size_t *capacity, const struct token_list *lists, size_t count,
-                         int64_t max_tokens, struct error *error) {
+static bool append_block(struct encoded *encoded, size_t *capacity, const struct token_list *lists,
+                         const bool *truncated, size_t count, struct error *error) {
     for (size_t i = 0; i < count; i++) {
-        const size_t kept = lists[i].count > (size_t)max_tokens ? (size_t)max_tokens : lists[i].count;
-        const size_t before = (size_t)encoded->starts[encoded->count];
-        encoded->truncated += kept < lists[i].count;
+        const size_t kept = lists[i].count, before = (size_t)encoded->starts[encoded->count];
+        encoded->truncated += truncated[i];
         if (!memory_grow(&encoded->tokens, capacity, before + kept, sizeof *encoded->tokens, error)) return false;
         memcpy(encoded->tokens + before, lists[i].ids, kept * sizeof *encoded->tokens);
         encoded->starts[++encoded->count] = (int64_t)(before + kept);
@@ -56,8 +54,9 @@ static bool find_labels(struct encoded *encoded, const struct dataset *dataset, 
     return true;
 }
 
-static bool encode_all(struct encoded *encoded, const struct dataset *dataset, const struct tokenizer *tokenizer,
+static bool encode_all(struct encoded *encoded, const struct dataset *dataset, const struct text_reader *reader,
                        int64_t max_tokens, struct error *error) {
+    bool truncated[BLOCK];
     struct token_list *lists = memory_zero(BLOCK, sizeof *lists);
     struct progress progress;
     size_t capacity = 0;
@@ -65,8 +64,8 @@ static bool encode_all(struct encoded *encoded, const struct dataset *dataset, c
     progress_start(&progress, "encoding", "notes", dataset->count);
     for (size_t first = 0; done && first < dataset->count; first += BLOCK) {
         const size_t count = dataset->count - first < BLOCK ? dataset->count - first : BLOCK;
-        done = encode_block(lists, dataset->stays + first, count, tokenizer, error) &&
-               append_block(encoded, &capacity, lists, count, max_tokens, error);
+        done = encode_block(lists, dataset->stays + first, count, reader, max_tokens, truncated, error) &&
+               append_block(encoded, &capacity, lists, truncated, count, error);
         progress_update(&progress, first + count);
     }
     progress_finish(&progress);
@@ -75,7 +74,7 @@ static bool encode_all(struct encoded *encoded, const struct dataset *dataset, c
     return done;
 }
 
-bool encoded_load(struct encoded *encoded, const char *path, const struct tokenizer *tokenizer,
+bool encoded_load(struct encoded *encoded, const char *path, const struct text_reader *reader,
                   const struct labels *labels, int64_t max_tokens, struct error *error) {
     struct dataset dataset = {0};
     *encoded = (struct encoded){0};
@@ -86,9 +85,10 @@ bool encoded_load(struct encoded *encoded, const char *path, const struct tokeni
         encoded->labels = memory_alloc(dataset.count, sizeof *encoded->labels);
         done = (encoded->starts != NULL && encoded->labels != NULL) || memory_error(error, dataset.count * 12, path);
     }
-    done = done && ((find_labels(encoded, &dataset, labels, error) &&
-                     encode_all(encoded, &dataset, tokenizer, max_tokens, error)) ||
-                    error_context(error, "%s", path));
+    done =
+        done &&
+        ((find_labels(encoded, &dataset, labels, error) && encode_all(encoded, &dataset, reader, max_tokens, error)) ||
+         error_context(error, "%s", path));
     dataset_free(&dataset);
     if (!done) {
         encoded_free(encoded);

@@ -3,7 +3,7 @@
 #define CASEMIX_TRAIN_ENCODED_H
 
 #include "data/dataset.h"
-#include "tokenizer/tokenizer.h"
+#include "model/text_reader.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,7 +21,7 @@ struct encoded {
 
 /* Encodes DIR/NAME (train.jsonl, …). A stay whose DRG is not among the labels, and a text without tokens, is an error
  * that names its line. */
-bool encoded_load(struct encoded *encoded, const char *path, const struct tokenizer *tokenizer,
+bool encoded_load(struct encoded *encoded, const char *path, const struct text_reader *reader,
                   const struct labels *labels, int64_t max_tokens, struct error *error);
 void encoded_free(struct encoded *encoded);
 

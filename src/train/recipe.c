@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cyaml_strval_t methods[] = {{"classify", METHOD_CLASSIFY}, {"tokenizer", METHOD_TOKENIZER}};
+static const cyaml_strval_t methods[] = {
+    {"classify", METHOD_CLASSIFY}, {"tokenizer", METHOD_TOKENIZER}, {"bert", METHOD_BERT}, {"caml", METHOD_CAML}};
 static const cyaml_strval_t schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"linear", SCHEDULE_LINEAR}, {"cosine", SCHEDULE_COSINE}};
 static const cyaml_strval_t dtypes[] = {{"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}};
@@ -30,6 +31,19 @@ static const cyaml_schema_field_t model_fields[] = {
     NUMBER(rope_theta, struct recipe_model),
     NUMBER(norm_eps, struct recipe_model),
     CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t bert_fields[] = {
+    INTEGER(layers, struct recipe_bert),    INTEGER(width, struct recipe_bert),
+    INTEGER(heads, struct recipe_bert),     INTEGER(ffn_width, struct recipe_bert),
+    INTEGER(positions, struct recipe_bert), NUMBER(dropout, struct recipe_bert),
+    NUMBER(norm_eps, struct recipe_bert),   CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t caml_fields[] = {
+    INTEGER(embed_size, struct recipe_caml),    INTEGER(filter_maps, struct recipe_caml),
+    INTEGER(kernel_size, struct recipe_caml),   NUMBER(dropout, struct recipe_caml),
+    INTEGER(minimum_count, struct recipe_caml), CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t lora_fields[] = {
@@ -76,6 +90,8 @@ static const cyaml_schema_field_t recipe_fields[] = {
     CYAML_FIELD_ENUM("method", CYAML_FLAG_STRICT, struct recipe, method, methods, CYAML_ARRAY_LEN(methods)),
     CYAML_FIELD_INT("seed", CYAML_FLAG_OPTIONAL, struct recipe, seed),
     CYAML_FIELD_MAPPING_PTR("model", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, model, model_fields),
+    CYAML_FIELD_MAPPING_PTR("bert", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, bert, bert_fields),
+    CYAML_FIELD_MAPPING_PTR("caml", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, caml, caml_fields),
     CYAML_FIELD_MAPPING_PTR("lora", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, lora, lora_fields),
     CYAML_FIELD_MAPPING_PTR("train", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, train, train_fields),
     CYAML_FIELD_MAPPING_PTR("tokenizer", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, tokenizer,
@@ -224,6 +240,42 @@ static bool check_model(const struct recipe_model *m, struct error *error) {
            (m->head_size % 2 == 0 || error_set(error, "model.head_size is odd"));
 }
 
+static bool check_bert(const struct recipe_bert *b, struct error *error) {
+    return in_range("bert.layers", (double)b->layers, 1, 1024, error) &&
+           in_range("bert.width", (double)b->width, 1, 1 << 16, error) &&
+           in_range("bert.heads", (double)b->heads, 1, 1024, error) &&
+           in_range("bert.ffn_width", (double)b->ffn_width, 1, 1 << 18, error) &&
+           in_range("bert.positions", (double)b->positions, 3, 1 << 20, error) &&
+           in_range("bert.dropout", b->dropout, 0, 0.99, error) &&
+           in_range("bert.norm_eps", b->norm_eps, 1e-14, 1, error) &&
+           (b->width % b->heads == 0 || error_set(error, "bert.width is not a multiple of bert.heads")) &&
+           in_range("bert.width / bert.heads", (double)(b->width / b->heads), 1, 256, error);
+}
+
+static bool check_caml(const struct recipe_caml *c, struct error *error) {
+    return in_range("caml.embed_size", (double)c->embed_size, 1, 1 << 16, error) &&
+           in_range("caml.filter_maps", (double)c->filter_maps, 1, 1 << 16, error) &&
+           in_range("caml.kernel_size", (double)c->kernel_size, 1, 256, error) &&
+           in_range("caml.dropout", c->dropout, 0, 0.99, error) &&
+           in_range("caml.minimum_count", (double)c->minimum_count, 1, 1e9, error);
+}
+
+/* Which sections go with which method. */
+static bool check_sections(const struct recipe *recipe, struct error *error) {
+    const char *name = recipe->method == METHOD_BERT ? "bert" : recipe->method == METHOD_CAML ? "caml" : "classify";
+    if (recipe->bert != NULL && recipe->method != METHOD_BERT)
+        return error_set(error, "the section \"bert\" goes with method bert, not with method %s", name);
+    if (recipe->caml != NULL && recipe->method != METHOD_CAML)
+        return error_set(error, "the section \"caml\" goes with method caml, not with method %s", name);
+    if (recipe->method == METHOD_CAML && recipe->caml == NULL)
+        return error_set(error, "method caml needs a section \"caml\"");
+    if (recipe->method != METHOD_CLASSIFY && (recipe->lora != NULL || recipe->model != NULL))
+        return error_set(error, "the sections \"lora\" and \"model\" go with method classify, not with method %s",
+                         name);
+    return (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
+           (recipe->caml == NULL || check_caml(recipe->caml, error));
+}
+
 static bool check_recipe(const struct recipe *recipe, struct error *error) {
     if (recipe->seed < 0) return error_set(error, "seed is negative");
     if (recipe->method == METHOD_TOKENIZER) {
@@ -231,7 +283,8 @@ static bool check_recipe(const struct recipe *recipe, struct error *error) {
         return in_range("tokenizer.vocabulary", (double)recipe->tokenizer->vocabulary, 256, 1 << 22, error) &&
                in_range("tokenizer.minimum_count", (double)recipe->tokenizer->minimum_count, 1, 1e9, error);
     }
-    if (recipe->train == NULL) return error_set(error, "method classify needs a section \"train\"");
+    if (!check_sections(recipe, error)) return false;
+    if (recipe->train == NULL) return error_set(error, "a method that trains a model needs a section \"train\"");
     if (recipe->lora != NULL && (recipe->model != NULL))
         return error_set(error, "\"lora\" needs an opened model (--model), not a section \"model\"");
     if (recipe->lora != NULL && !(in_range("lora.rank", (double)recipe->lora->rank, 1, 4096, error) &&

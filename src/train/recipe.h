@@ -12,13 +12,26 @@
 
 struct error;
 
-enum method { METHOD_CLASSIFY, METHOD_TOKENIZER };
+enum method { METHOD_CLASSIFY, METHOD_TOKENIZER, METHOD_BERT, METHOD_CAML };
 
 /* A model to be made from scratch. */
 struct recipe_model {
     char *architecture; /* "qwen2" or "llama" */
     int64_t layers, width, heads, kv_heads, head_size, ffn_width, positions;
     double rope_theta, norm_eps;
+};
+
+/* A BERT to be made from scratch. */
+struct recipe_bert {
+    int64_t layers, width, heads, ffn_width, positions;
+    double dropout; /* everywhere that BERT has one */
+    double norm_eps;
+};
+
+struct recipe_caml {
+    int64_t embed_size, filter_maps, kernel_size;
+    double dropout;        /* on the embeddings */
+    int64_t minimum_count; /* a word that the training texts hold less often is unknown */
 };
 
 struct recipe_lora {
@@ -55,6 +68,8 @@ struct recipe {
     enum method method;
     int64_t seed;
     struct recipe_model *model; /* NULL: the model is opened */
+    struct recipe_bert *bert;   /* the same for method bert */
+    struct recipe_caml *caml;   /* method caml */
     struct recipe_lora *lora;   /* NULL: all weights are trained */
     struct recipe_train *train;
     struct recipe_tokenizer *tokenizer;

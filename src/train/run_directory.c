@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "model/classifier.h"
+#include "train/trainable.h"
 #include "train/training.h"
 #include <limits.h>
 #include <stdio.h>
@@ -16,18 +17,6 @@ static bool run_path(const struct training *training, char *path, size_t capacit
                      struct error *error) {
     return path_join(path, capacity, training->settings->out, name) ||
            error_set(error, "%s: path too long", training->settings->out);
-}
-
-static bool copy_file(const struct training *training, const char *name, bool required, struct error *error) {
-    char from[4096], to[4096];
-    struct text text = {0};
-    if (!path_join(from, sizeof from, training->tokenizer_directory, name))
-        return error_set(error, "%s: path too long", name);
-    if (!required && !path_exists(from)) return true;
-    const bool done = file_read(&text, from, 0, error) && run_path(training, to, sizeof to, name, error) &&
-                      file_write(to, text.data == NULL ? "" : text.data, text.length, error);
-    text_free(&text);
-    return done;
 }
 
 /* The card of an adapter names its base by absolute path, and by the hash of its config.json. */
@@ -62,7 +51,8 @@ static bool write_config(const struct training *training, struct error *error) {
     const char *dtype = training->train->save_dtype == DTYPE_F32    ? "float32"
                         : training->train->save_dtype == DTYPE_BF16 ? "bfloat16"
                                                                     : "float16";
-    done = done && model_config_write(&training->decoder.config, training->settings->out, dtype, pointers, error);
+    done = done && training->network.call->write_config(training->network.model, training->settings->out, dtype,
+                                                        pointers, error);
     memory_free(names);
     memory_free(pointers);
     return done;
@@ -83,15 +73,14 @@ bool training_prepare_directory(const struct training *training, struct error *e
     }
     return directory_create(settings->out, error) && run_path(training, path, sizeof path, "recipe.yaml", error) &&
            file_write(path, settings->recipe_text->data, settings->recipe_text->length, error) &&
-           copy_file(training, "tokenizer.json", true, error) &&
-           copy_file(training, "tokenizer_config.json", false, error) && write_config(training, error) &&
-           write_card(training, error);
+           trainable_write_reader(training, error) && write_config(training, error) && write_card(training, error);
 }
 
 bool training_save_model(const struct training *training, struct error *error) {
     const struct train_settings *settings = training->settings;
     if (settings->recipe->lora == NULL)
-        return decoder_write(&training->decoder, settings->out, training->train->save_dtype, error);
+        return training->network.call->write(training->network.model, settings->out, training->train->save_dtype,
+                                             error);
     return decoder_write_adapter(&training->decoder, settings->out, &training->lora, settings->model, error);
 }
 

@@ -31,7 +31,7 @@ static struct batch pack(struct training *training, const struct encoded *from, 
         training->offsets[i - first + 1] = t;
         training->micro_labels[i - first] = from->labels[sequence];
     }
-    return (struct batch){t, end - first, training->tokens, training->offsets};
+    return (struct batch){.T = t, .N = end - first, .tokens = training->tokens, .offsets = training->offsets};
 }
 
 /* Where the micro-batch that begins at `first` ends: as many sequences as its tokens hold, at least one. */
@@ -54,7 +54,8 @@ static double sum_losses(const struct training *training, int64_t N) {
 
 /* The gradient of the mean loss of one batch of sequences, whatever micro-batches it is cut into. */
 static double batch_gradient(struct training *training, int64_t first, int64_t end) {
-    struct parameters *set = &training->decoder.parameters;
+    const struct network *network = &training->network;
+    struct parameters *set = network->call->parameters(network->model);
     const float share = 1.0f / (float)(end - first);
     double loss = 0;
     memset(set->gradients, 0, (size_t)set->total * sizeof *set->gradients);
@@ -63,10 +64,10 @@ static double batch_gradient(struct training *training, int64_t first, int64_t e
         const struct batch batch = pack(training, &training->data, training->order, from, to);
         const uint64_t dropout = (uint64_t)training->settings->recipe->seed * 1000003 +
                                  (uint64_t)(training->state.step * 4099 + from - first + 1);
-        decoder_classify_forward(&training->decoder, training->run, &batch, dropout, training->logits);
+        network->call->forward(network->model, training->run, &batch, dropout, training->logits);
         cross_entropy(training->losses, training->logits, training->logits, training->micro_labels, batch.N,
-                      training->decoder.config.labels, share);
-        decoder_classify_backward(&training->decoder, training->run, &batch, training->logits);
+                      network->call->shape(network->model).labels, share);
+        network->call->backward(network->model, training->run, &batch, training->logits);
         loss += sum_losses(training, batch.N);
         training->state.tokens += batch.T;
         from = to;
@@ -76,7 +77,7 @@ static double batch_gradient(struct training *training, int64_t first, int64_t e
 
 /* Says which tensor went wrong first, in the order of the model. */
 static bool diverged(const struct training *training, double loss, double norm, struct error *error) {
-    const struct parameters *set = &training->decoder.parameters;
+    const struct parameters *set = training->network.call->parameters(training->network.model);
     const char *tensor = "the loss itself";
     for (size_t i = 0; i < set->count; i++) {
         const struct matrix gradient = {DTYPE_F32, set->items[i].rows, set->items[i].cols, parameter_gradient(set, i)};
@@ -99,10 +100,10 @@ static bool train_step(struct training *training, double *loss, double *norm, st
     const int64_t first = place * training->train->batch_size, count = (int64_t)training->data.count;
     const int64_t end = first + training->train->batch_size < count ? first + training->train->batch_size : count;
     *loss = batch_gradient(training, first, end);
-    *norm = gradient_norm(&training->decoder.parameters);
+    const struct parameters *set = training->network.call->parameters(training->network.model);
+    *norm = gradient_norm(set);
     if (!isfinite(*loss) || !isfinite(*norm)) return diverged(training, *loss, *norm, error);
-    adamw_update(&training->optimizer, &training->decoder.parameters,
-                 schedule_rate(&training->schedule, training->state.step), *norm);
+    adamw_update(&training->optimizer, set, schedule_rate(&training->schedule, training->state.step), *norm);
     training->state.step++;
     training->state.loss_sum += *loss;
     training->state.loss_count++;
@@ -111,13 +112,14 @@ static bool train_step(struct training *training, double *loss, double *norm, st
 
 /* Mean loss and accuracy on dev. */
 static void evaluate_dev(struct training *training, double *loss, double *accuracy) {
-    const int64_t labels = training->decoder.config.labels, count = (int64_t)training->dev.count;
+    const struct network *network = &training->network;
+    const int64_t labels = network->call->shape(network->model).labels, count = (int64_t)training->dev.count;
     double sum = 0;
     int64_t right = 0;
     for (int64_t from = 0; from < count;) {
         const int64_t to = micro_end(training, &training->dev, NULL, from, count);
         const struct batch batch = pack(training, &training->dev, NULL, from, to);
-        decoder_classify_forward(&training->decoder, training->dev_run, &batch, 0, training->logits);
+        network->call->forward(network->model, training->dev_run, &batch, 0, training->logits);
         cross_entropy(training->losses, NULL, training->logits, training->micro_labels, batch.N, labels, 1);
         sum += sum_losses(training, batch.N);
         for (int64_t n = 0; n < batch.N; n++) {
@@ -172,16 +174,16 @@ static bool save_checkpoint(const struct training *training, struct error *error
     char path[4096];
     if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin"))
         return error_set(error, "%s: path too long", training->settings->out);
-    return checkpoint_write(path, training->fingerprint, &training->state, &training->decoder.parameters,
-                            &training->optimizer, error);
+    return checkpoint_write(path, training->fingerprint, &training->state,
+                            training->network.call->parameters(training->network.model), &training->optimizer, error);
 }
 
 static bool load_checkpoint(struct training *training, struct error *error) {
     char path[4096];
     if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin"))
         return error_set(error, "%s: path too long", training->settings->out);
-    return checkpoint_read(path, training->fingerprint, &training->state, &training->decoder.parameters,
-                           &training->optimizer, error) &&
+    return checkpoint_read(path, training->fingerprint, &training->state,
+                           training->network.call->parameters(training->network.model), &training->optimizer, error) &&
            training_cut_log(training, training->state.step, error);
 }
 

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "model/names.h"
 #include "model/quantise.h"
+#include "train/trainable.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,16 +17,6 @@ static bool data_path(char *path, size_t capacity, const char *directory, const 
     return path_join(path, capacity, directory, name) || error_set(error, "%s: path too long", directory);
 }
 
-static bool open_tokenizer(struct training *training, struct error *error) {
-    const struct train_settings *settings = training->settings;
-    training->tokenizer_directory = settings->tokenizer != NULL ? settings->tokenizer : settings->model;
-    if (training->tokenizer_directory == NULL) {
-        error_set(error, "a model from scratch needs a tokenizer");
-        return error_hint(error, "learn one with a recipe of method tokenizer, and name it with --tokenizer DIR");
-    }
-    return tokenizer_open(&training->tokenizer, training->tokenizer_directory, error);
-}
-
 static bool open_data(struct training *training, struct error *error) {
     char path[4096];
     const char *directory = training->settings->data;
@@ -33,9 +24,9 @@ static bool open_data(struct training *training, struct error *error) {
     return data_path(path, sizeof path, directory, "labels.tsv", error) &&
            labels_load(&training->labels, path, error) &&
            data_path(path, sizeof path, directory, "train.jsonl", error) &&
-           encoded_load(&training->data, path, training->tokenizer, &training->labels, limit, error) &&
+           encoded_load(&training->data, path, &training->reader, &training->labels, limit, error) &&
            data_path(path, sizeof path, directory, "dev.jsonl", error) &&
-           encoded_load(&training->dev, path, training->tokenizer, &training->labels, limit, error);
+           encoded_load(&training->dev, path, &training->reader, &training->labels, limit, error);
 }
 
 static struct model_config config_of_recipe(const struct training *training) {
@@ -84,6 +75,8 @@ static bool open_model(struct training *training, struct error *error) {
         error_set(error, "--compute int8 quantises frozen weights, and this recipe trains them all");
         return error_hint(error, "a recipe with a section \"lora\" leaves them frozen");
     }
+    if (settings->recipe->method != METHOD_CLASSIFY) return trainable_open_model(training, error);
+    training->network = network_of_decoder(&training->decoder);
     if (settings->recipe->model != NULL) {
         const struct model_config config = config_of_recipe(training);
         return decoder_create(&training->decoder, &config, seed, error);
@@ -106,6 +99,10 @@ static bool open_model(struct training *training, struct error *error) {
     return decoder_set_labels(&training->decoder, labels, seed, error) && decoder_train_all(&training->decoder, error);
 }
 
+static struct parameters *trained(const struct training *training) {
+    return training->network.call->parameters(training->network.model);
+}
+
 static int64_t longest(const struct encoded *encoded) {
     int64_t most = 1;
     for (size_t i = 0; i < encoded->count; i++) {
@@ -126,9 +123,9 @@ static bool plan_steps(struct training *training, struct error *error) {
                                            (int64_t)(t->warmup_share * (double)training->steps), training->steps};
     const int64_t most =
         longest(&training->data) > longest(&training->dev) ? longest(&training->data) : longest(&training->dev);
-    if (most > training->decoder.config.positions) {
-        error_set(error, "a text has %lld tokens, the model %lld positions", (long long)most,
-                  (long long)training->decoder.config.positions);
+    const int64_t positions = training->network.call->shape(training->network.model).positions;
+    if (most > positions) {
+        error_set(error, "a text has %lld tokens, the model %lld positions", (long long)most, (long long)positions);
         return error_hint(error, "set train.max_tokens to at most that");
     }
     training->micro_tokens = t->micro_batch_tokens > most ? t->micro_batch_tokens : most;
@@ -137,7 +134,8 @@ static bool plan_steps(struct training *training, struct error *error) {
 }
 
 static bool open_buffers(struct training *training, struct error *error) {
-    const int64_t T = training->micro_tokens, N = training->micro_sequences, labels = training->decoder.config.labels;
+    const int64_t T = training->micro_tokens, N = training->micro_sequences,
+                  labels = training->network.call->shape(training->network.model).labels;
     training->tokens = memory_alloc((size_t)T, sizeof *training->tokens);
     training->offsets = memory_alloc((size_t)N + 1, sizeof *training->offsets);
     training->micro_labels = memory_alloc((size_t)N, sizeof *training->micro_labels);
@@ -148,15 +146,16 @@ static bool open_buffers(struct training *training, struct error *error) {
         training->logits == NULL || training->losses == NULL || training->order == NULL) {
         return memory_error(error, (size_t)N * (size_t)labels * sizeof(float), "a micro-batch");
     }
-    return decoder_run_open(&training->run, &training->decoder, T, N, true, error) &&
-           decoder_run_open(&training->dev_run, &training->decoder, T, N, false, error);
+    const struct network *network = &training->network;
+    return network->call->run_open(&training->run, network->model, T, N, true, error) &&
+           network->call->run_open(&training->dev_run, network->model, T, N, false, error);
 }
 
 bool training_open(struct training *training, const struct train_settings *settings, struct error *error) {
     const struct recipe_train *t = settings->recipe->train;
     *training = (struct training){.settings = settings, .train = t, .order_epoch = -1, .started = time_now()};
     training->state = (struct progress_state){.best_step = -1, .best_loss = (double)INFINITY};
-    if (!open_tokenizer(training, error) || !open_data(training, error) || !open_model(training, error) ||
+    if (!trainable_open_reader(training, error) || !open_data(training, error) || !open_model(training, error) ||
         !plan_steps(training, error))
         return false;
     if (!training_check_memory(training, error)) return false;
@@ -168,20 +167,20 @@ bool training_open(struct training *training, const struct train_settings *setti
                                          .max_norm = t->max_grad_norm};
     const struct text *recipe = settings->recipe_text;
     training->fingerprint = hash_bytes(recipe->data, recipe->length, training->data.fingerprint) ^
-                            training->dev.fingerprint ^ (uint64_t)training->decoder.parameters.total ^
+                            training->dev.fingerprint ^ (uint64_t)trained(training)->total ^
                             (settings->compute >= COMPUTE_BF16 ? (uint64_t)settings->compute << 48 : 0);
-    return adamw_open(&training->optimizer, &training->decoder.parameters, error) && open_buffers(training, error);
+    return adamw_open(&training->optimizer, trained(training), error) && open_buffers(training, error);
 }
 
 void training_close(struct training *training) {
-    decoder_run_close(training->run);
-    decoder_run_close(training->dev_run);
+    if (training->run != NULL) training->network.call->run_close(training->run);
+    if (training->dev_run != NULL) training->network.call->run_close(training->dev_run);
     adamw_close(&training->optimizer);
     decoder_close(&training->decoder);
     encoded_free(&training->data);
     encoded_free(&training->dev);
     labels_free(&training->labels);
-    tokenizer_close(training->tokenizer);
+    trainable_close(training);
     memory_free(training->tokens);
     memory_free(training->offsets);
     memory_free(training->micro_labels);
@@ -197,14 +196,15 @@ struct need {
 };
 
 static struct need training_need(const struct training *training) {
-    const size_t total = (size_t)training->decoder.parameters.total * sizeof(float);
+    const size_t total = (size_t)trained(training)->total * sizeof(float);
     struct need need = {.trained = 2 * total, .moments = 2 * total};
     need.data = (size_t)(training->data.starts[training->data.count] + training->dev.starts[training->dev.count]) *
                 sizeof(int32_t);
-    decoder_run_size(&training->decoder, training->micro_tokens, training->micro_sequences, true, &need.activations,
-                     NULL);
-    decoder_run_size(&training->decoder, training->micro_tokens, training->micro_sequences, false,
-                     &need.dev_activations, NULL);
+    const struct network *network = &training->network;
+    network->call->run_size(network->model, training->micro_tokens, training->micro_sequences, true, &need.activations,
+                            NULL);
+    network->call->run_size(network->model, training->micro_tokens, training->micro_sequences, false,
+                            &need.dev_activations, NULL);
     return need;
 }
 
@@ -236,8 +236,8 @@ bool training_check_memory(const struct training *training, struct error *error)
 void training_print_plan(const struct training *training) {
     const struct need need = training_need(training);
     const double mib = 1 << 20;
-    printf("trained parameters      %12lld in %zu tensors\n", (long long)training->decoder.parameters.total,
-           training->decoder.parameters.count);
+    printf("trained parameters      %12lld in %zu tensors\n", (long long)trained(training)->total,
+           trained(training)->count);
     printf("training stays          %12zu (%zu cut to %lld tokens)\n", training->data.count, training->data.truncated,
            (long long)training->train->max_tokens);
     printf("tokens an epoch         %12lld\n", (long long)training->data.starts[training->data.count]);

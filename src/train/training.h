@@ -4,8 +4,8 @@
 #define CASEMIX_TRAIN_TRAINING_H
 
 #include "data/dataset.h"
-#include "model/decoder.h"
-#include "tokenizer/tokenizer.h"
+#include "model/network.h"
+#include "model/text_reader.h"
 #include "train/checkpoint.h"
 #include "train/encoded.h"
 #include "train/train_classify.h"
@@ -15,15 +15,20 @@ struct training {
     const struct recipe_train *train;
     struct tokenizer *tokenizer;
     const char *tokenizer_directory;
+    struct words *words;       /* of CAML, instead of a tokenizer */
+    struct text_reader reader; /* over either of them */
     struct labels labels;
     struct encoded data, dev;
-    struct decoder decoder;
+    struct decoder decoder; /* one of these three is what is trained… */
+    struct encoder encoder;
+    struct caml caml;
+    struct network network; /* …through this */
     struct lora_settings lora;
     struct adamw optimizer;
     struct schedule schedule;
     struct progress_state state;
-    struct decoder_run *run;               /* forward and backward of a micro-batch */
-    struct decoder_run *dev_run;           /* inference on dev */
+    struct network_run *run;               /* forward and backward of a micro-batch */
+    struct network_run *dev_run;           /* inference on dev */
     int64_t micro_tokens, micro_sequences; /* the largest micro-batch */
     int64_t steps_per_epoch, steps;
     uint32_t *order;                          /* of the current epoch */

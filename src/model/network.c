@@ -1,0 +1,199 @@
+/* The three families behind one table of functions each. A run is passed on as what it is: network_run is a name for
+ * the three types of working memory. */
+#include "model/network.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include <stdint.h>
+#include <string.h>
+
+static struct network_shape decoder_shape(const void *model) {
+    const struct model_config *config = &((const struct decoder *)model)->config;
+    return (struct network_shape){config->V, config->positions, config->labels};
+}
+
+static struct parameters *decoder_parameters(void *model) {
+    return &((struct decoder *)model)->parameters;
+}
+
+static bool decoder_size(const void *model, int64_t T, int64_t N, bool train, size_t *bytes, struct error *error) {
+    return decoder_run_size(model, T, N, train, bytes, error);
+}
+
+static bool decoder_open_run(struct network_run **run, const void *model, int64_t T, int64_t N, bool train,
+                             struct error *error) {
+    struct decoder_run *own;
+    if (!decoder_run_open(&own, model, T, N, train, error)) return false;
+    *run = (struct network_run *)own;
+    return true;
+}
+
+static void decoder_close_run(struct network_run *run) {
+    decoder_run_close((struct decoder_run *)run);
+}
+
+static bool decoder_check_batch(const void *model, const struct network_run *run, const struct batch *batch,
+                                struct error *error) {
+    return batch_check(model, (const struct decoder_run *)run, batch, error);
+}
+
+static void decoder_forward(const void *model, struct network_run *run, const struct batch *batch,
+                            uint64_t dropout_seed, float *logits) {
+    decoder_classify_forward(model, (struct decoder_run *)run, batch, dropout_seed, logits);
+}
+
+static void decoder_backward(const void *model, struct network_run *run, const struct batch *batch,
+                             const float *d_logits) {
+    decoder_classify_backward(model, (struct decoder_run *)run, batch, d_logits);
+}
+
+static bool decoder_save(const void *model, const char *directory, enum dtype dtype, struct error *error) {
+    return decoder_write(model, directory, dtype, error);
+}
+
+static bool decoder_write_config(const void *model, const char *directory, const char *dtype,
+                                 const char *const *label_names, struct error *error) {
+    return model_config_write(&((const struct decoder *)model)->config, directory, dtype, label_names, error);
+}
+
+struct network network_of_decoder(struct decoder *decoder) {
+    static const struct network_functions functions = {
+        decoder_shape,       decoder_parameters, decoder_size,     decoder_open_run, decoder_close_run,
+        decoder_check_batch, decoder_forward,    decoder_backward, decoder_save,     decoder_write_config,
+    };
+    return (struct network){NETWORK_DECODER, &functions, decoder};
+}
+
+static struct network_shape encoder_shape(const void *model) {
+    const struct encoder_config *config = &((const struct encoder *)model)->config;
+    return (struct network_shape){config->V, config->positions, config->labels};
+}
+
+static struct parameters *encoder_parameters(void *model) {
+    return &((struct encoder *)model)->parameters;
+}
+
+static bool encoder_size(const void *model, int64_t T, int64_t N, bool train, size_t *bytes, struct error *error) {
+    return encoder_run_size(model, T, N, train, bytes, error);
+}
+
+static bool encoder_open_run(struct network_run **run, const void *model, int64_t T, int64_t N, bool train,
+                             struct error *error) {
+    struct encoder_run *own;
+    if (!encoder_run_open(&own, model, T, N, train, error)) return false;
+    *run = (struct network_run *)own;
+    return true;
+}
+
+static void encoder_close_run(struct network_run *run) {
+    encoder_run_close((struct encoder_run *)run);
+}
+
+static bool encoder_check_batch(const void *model, const struct network_run *run, const struct batch *batch,
+                                struct error *error) {
+    return encoder_check(model, (const struct encoder_run *)run, batch, NULL, error);
+}
+
+static void encoder_forward(const void *model, struct network_run *run, const struct batch *batch,
+                            uint64_t dropout_seed, float *logits) {
+    encoder_classify_forward(model, (struct encoder_run *)run, batch, NULL, dropout_seed, logits);
+}
+
+static void encoder_backward(const void *model, struct network_run *run, const struct batch *batch,
+                             const float *d_logits) {
+    encoder_classify_backward(model, (struct encoder_run *)run, batch, NULL, d_logits);
+}
+
+static bool encoder_save(const void *model, const char *directory, enum dtype dtype, struct error *error) {
+    return encoder_write(model, directory, dtype, error);
+}
+
+static bool encoder_write_config(const void *model, const char *directory, const char *dtype,
+                                 const char *const *label_names, struct error *error) {
+    return encoder_config_write(&((const struct encoder *)model)->config, directory, dtype, label_names, error);
+}
+
+struct network network_of_encoder(struct encoder *encoder) {
+    static const struct network_functions functions = {
+        encoder_shape,       encoder_parameters, encoder_size,     encoder_open_run, encoder_close_run,
+        encoder_check_batch, encoder_forward,    encoder_backward, encoder_save,     encoder_write_config,
+    };
+    return (struct network){NETWORK_BERT, &functions, encoder};
+}
+
+static struct network_shape caml_shape(const void *model) {
+    const struct caml_config *config = &((const struct caml *)model)->config;
+    return (struct network_shape){config->V, INT32_MAX, config->labels};
+}
+
+static struct parameters *caml_parameters(void *model) {
+    return &((struct caml *)model)->parameters;
+}
+
+static bool caml_size(const void *model, int64_t T, int64_t N, bool train, size_t *bytes, struct error *error) {
+    return caml_run_size(model, T, N, train, bytes, error);
+}
+
+static bool caml_open_run(struct network_run **run, const void *model, int64_t T, int64_t N, bool train,
+                          struct error *error) {
+    struct caml_run *own;
+    if (!caml_run_open(&own, model, T, N, train, error)) return false;
+    *run = (struct network_run *)own;
+    return true;
+}
+
+static void caml_close_run(struct network_run *run) {
+    caml_run_close((struct caml_run *)run);
+}
+
+static bool caml_check_batch(const void *model, const struct network_run *run, const struct batch *batch,
+                             struct error *error) {
+    return caml_check(model, (const struct caml_run *)run, batch, error);
+}
+
+static void caml_forward(const void *model, struct network_run *run, const struct batch *batch, uint64_t dropout_seed,
+                         float *logits) {
+    caml_classify_forward(model, (struct caml_run *)run, batch, dropout_seed, logits);
+}
+
+static void caml_backward(const void *model, struct network_run *run, const struct batch *batch,
+                          const float *d_logits) {
+    caml_classify_backward(model, (struct caml_run *)run, batch, d_logits);
+}
+
+static bool caml_save(const void *model, const char *directory, enum dtype dtype, struct error *error) {
+    return caml_write(model, directory, dtype, error);
+}
+
+static bool caml_write_config(const void *model, const char *directory, const char *dtype,
+                              const char *const *label_names, struct error *error) {
+    return caml_config_write(&((const struct caml *)model)->config, directory, dtype, label_names, error);
+}
+
+struct network network_of_caml(struct caml *caml) {
+    static const struct network_functions functions = {
+        caml_shape,       caml_parameters, caml_size,     caml_open_run, caml_close_run,
+        caml_check_batch, caml_forward,    caml_backward, caml_save,     caml_write_config,
+    };
+    return (struct network){NETWORK_CAML, &functions, caml};
+}
+
+bool network_family_of(enum network_family *family, const char *directory, struct error *error) {
+    char path[4096];
+    struct json *document;
+    if (!path_join(path, sizeof path, directory, "config.json"))
+        return error_set(error, "%s: path too long", directory);
+    if (!json_load(&document, path, (size_t)16 << 20, error)) return false;
+    const json_node *root = json_root(document);
+    const char *name = json_string(json_first(json_member(root, "architectures"))),
+               *type = json_string(json_member(root, "model_type"));
+    const bool old_bert =
+        name == NULL && (type == NULL ? json_member(root, "type_vocab_size") != NULL : strcmp(type, "bert") == 0);
+    *family = NETWORK_DECODER;
+    if (old_bert || (name != NULL && strncmp(name, "Bert", 4) == 0))
+        *family = NETWORK_BERT;
+    else if (name != NULL && strcmp(name, "ConvAttnPool") == 0)
+        *family = NETWORK_CAML;
+    json_free(document);
+    return true;
+}

@@ -1,0 +1,58 @@
+/* What training and prediction want of a model that classifies texts, whichever it is: the decoder, BERT or CAML. */
+#ifndef CASEMIX_MODEL_NETWORK_H
+#define CASEMIX_MODEL_NETWORK_H
+
+#include "model/caml.h"
+#include "model/decoder.h"
+#include "model/encoder.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+
+enum network_family { NETWORK_DECODER, NETWORK_BERT, NETWORK_CAML };
+
+/* The working memory of a forward and backward, of the network's own type. */
+struct network_run;
+
+/* Sizes that callers need. */
+struct network_shape {
+    int64_t V;         /* ids of the vocabulary */
+    int64_t positions; /* of the longest text */
+    int64_t labels;    /* 0: the model classifies nothing yet */
+};
+
+/* The functions of one family; each does as the function of the same name in decoder.h, encoder.h and caml.h says. */
+struct network_functions {
+    struct network_shape (*shape)(const void *model);
+    struct parameters *(*parameters)(void *model);
+    bool (*run_size)(const void *model, int64_t T, int64_t N, bool train, size_t *bytes, struct error *error);
+    bool (*run_open)(struct network_run **run, const void *model, int64_t T, int64_t N, bool train,
+                     struct error *error);
+    void (*run_close)(struct network_run *run);
+    bool (*check)(const void *model, const struct network_run *run, const struct batch *batch, struct error *error);
+    void (*forward)(const void *model, struct network_run *run, const struct batch *batch, uint64_t dropout_seed,
+                    float *logits);
+    void (*backward)(const void *model, struct network_run *run, const struct batch *batch, const float *d_logits);
+    bool (*write)(const void *model, const char *directory, enum dtype dtype, struct error *error);
+    bool (*write_config)(const void *model, const char *directory, const char *dtype, const char *const *label_names,
+                         struct error *error);
+};
+
+/* A model (borrowed) and its functions: network.call->forward(network.model, …). */
+struct network {
+    enum network_family family;
+    const struct network_functions *call;
+    void *model;
+};
+
+struct network network_of_decoder(struct decoder *decoder);
+struct network network_of_encoder(struct encoder *encoder);
+struct network network_of_caml(struct caml *caml);
+
+/* The family of the model in a directory, by the architecture that its config.json names; a decoder if it names none
+ * that is known to be another's (opening it will say what is wrong). */
+bool network_family_of(enum network_family *family, const char *directory, struct error *error);
+
+#endif

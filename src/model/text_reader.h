@@ -1,0 +1,36 @@
+/* How a classifier reads a text: the tokens of a tokenizer, those in the frame that BERT wants, or CAML's words. One
+ * way in training and in prediction. */
+#ifndef CASEMIX_MODEL_TEXT_READER_H
+#define CASEMIX_MODEL_TEXT_READER_H
+
+#include "tokenizer/tokenizer.h"
+#include "tokenizer/words.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+
+/* Either a tokenizer or words; borrowed. */
+struct text_reader {
+    const struct tokenizer *tokenizer;
+    const struct words *words;
+    int32_t first, last; /* BERT: stand before and behind the text and survive its cutting; -1: none */
+};
+
+struct text_reader text_reader_of_tokenizer(const struct tokenizer *tokenizer);
+struct text_reader text_reader_of_words(const struct words *words);
+
+/* [CLS] and [SEP]; with a tokenizer that has none (as the shipped one), <|endoftext|> before the text and nothing
+ * behind it. A tokenizer with neither is an error. */
+bool text_reader_of_bert(struct text_reader *reader, const struct tokenizer *tokenizer, struct error *error);
+
+/* Ids reach up to this less one. */
+size_t text_reader_vocabulary(const struct text_reader *reader);
+
+/* Appends the ids of a text, at most `limit` of them, the frame included (but at least one of the text). *truncated says whether some were dropped. A
+ * text without tokens is an error. */
+bool text_reader_encode(const struct text_reader *reader, const char *bytes, size_t length, int64_t limit,
+                        struct token_list *out, bool *truncated, struct error *error);
+
+#endif

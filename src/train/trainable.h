@@ -1,0 +1,22 @@
+/* What a recipe trains: the decoder (method classify), BERT or CAML, with the way in which each reads texts. */
+#ifndef CASEMIX_TRAIN_TRAINABLE_H
+#define CASEMIX_TRAIN_TRAINABLE_H
+
+#include "train/training.h"
+#include <stdbool.h>
+
+struct error;
+
+/* Opens the tokenizer, or learns CAML's words from the training texts, and fills training->reader. */
+bool trainable_open_reader(struct training *training, struct error *error);
+
+/* BERT or CAML, made as the recipe says or opened, all of it trained, with a classifier of the run's labels; fills
+ * training->network. (The decoder's own opening stands in training.c.) */
+bool trainable_open_model(struct training *training, struct error *error);
+
+/* Puts into the run directory what its texts are read by: the tokenizer's files, or words.txt. */
+bool trainable_write_reader(const struct training *training, struct error *error);
+
+void trainable_close(struct training *training);
+
+#endif
