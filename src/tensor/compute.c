@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/threads.h"
 #include "tensor/gemm.h"
+#include "tensor/matmul.h"
 #include "tensor/processor.h"
 #include "tensor/small_product.h"
 #include <stdio.h>
@@ -99,7 +100,7 @@ static void measure_ways(struct compute_choice *choice, struct workspace *space)
         for (int halves = 0; halves < 2; halves++) {
             double *rates = choice->rates[shape][halves];
             for (int way = WAY_SGEMM; way < PRODUCT_WAYS; way++) {
-                if (way == WAY_BF16 && halves == 0) continue;
+                if (way == WAY_BF16 && (halves == 0 || !matmul_bf16_is_possible())) continue;
                 current.way[shape][halves] = (enum product_way)way;
                 rates[way] =
                     rate_of(space, halves == 0 ? DTYPE_F32 : DTYPE_BF16, shapes[shape][0], shapes[shape][1], ROWS, 2);
@@ -227,6 +228,8 @@ void compute_start(enum compute_type type) {
         compute_measure(&choice, 0.2);
         if (!choice.measured || !compute_keep(&choice)) choice = (struct compute_choice)NO_MEASUREMENT;
     }
+    if (type == COMPUTE_BF16 && !matmul_bf16_is_possible())
+        log_warning("this processor has no bf16 products: they are computed in f32");
     for (int shape = 0; type == COMPUTE_BF16 && shape < SHAPE_CLASSES; shape++) choice.way[shape][1] = WAY_BF16;
     choice.type = type;
     current = choice;

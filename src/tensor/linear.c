@@ -102,7 +102,7 @@ void linear_forward(float *y, const float *x, const struct matrix *weight, const
         int8_forward(y, x, weight, T, accumulate, panel);
     else if (T <= choice->few_rows[kind] && I <= SMALL_PRODUCT_INPUTS)
         small_product(y, O, x, I, weight, T, 1, accumulate);
-    else if (way == WAY_BF16 && weight->dtype == DTYPE_BF16)
+    else if (way == WAY_BF16 && weight->dtype == DTYPE_BF16 && matmul_bf16_is_possible())
         forward_bf16(y, x, weight, T, accumulate, panel);
     else
         forward_panels(y, x, weight, T, accumulate, panel, way);

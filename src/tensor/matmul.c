@@ -38,6 +38,11 @@ static void must(dnnl_status_t status, const char *what) {
     abort();
 }
 
+bool matmul_bf16_is_possible(void) {
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), avx512 = (unsigned)dnnl_cpu_isa_avx512_core;
+    return (isa & avx512) == avx512;
+}
+
 bool matmul_int8_is_exact(void) {
     const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), vnni = (unsigned)dnnl_cpu_isa_avx512_core_vnni;
     return processor_instructions() >= INSTRUCTIONS_VNNI && (isa & vnni) == vnni;

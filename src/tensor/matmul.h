@@ -18,6 +18,9 @@ enum matmul_kind {
 void matmul(enum matmul_kind kind, bool accumulate, int64_t M, int64_t N, int64_t K, const void *A, const void *B,
             void *C, int64_t ldc);
 
+/* Whether MATMUL_BF16 exists here: oneDNN has it from AVX-512 on. */
+bool matmul_bf16_is_possible(void);
+
 /* Whether MATMUL_INT8 is exact here: without VNNI oneDNN adds pairs of products in 16 bits, which saturate. */
 bool matmul_int8_is_exact(void);
 

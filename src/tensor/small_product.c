@@ -129,9 +129,8 @@ INLINE void rows_product(const struct small_job *job, int64_t first, int64_t end
 
 typedef void small_kernel(const struct small_job *job, int64_t first, int64_t end);
 
-/* A function for every number of rows and every type, so that each has the registers to itself. One row of x takes one
- * weight row at a time, in the order in which the processor's prefetch wants them; more take as many as there are
- * registers for the sums. */
+/* A function for every number of rows and every type, so that each has the registers to itself: as many weight rows at
+ * a time as there are registers for their sums. */
 #define KERNEL(SET, TARGET, TALL, TYPE, M, N)                                                        \
     TARGET static void SET##_##TYPE##_##M(const struct small_job *job, int64_t first, int64_t end) { \
         rows_product(job, first, end, TYPE, M, N, TALL);                                             \
@@ -152,9 +151,9 @@ typedef void small_kernel(const struct small_job *job, int64_t first, int64_t en
     KERNELS(SET, TARGET, TALL, DTYPE_F32, N1, N2, N3) \
     KERNELS(SET, TARGET, TALL, DTYPE_F16, N1, N2, N3) \
     KERNELS(SET, TARGET, TALL, DTYPE_BF16, N1, N2, N3)
-SET_OF_KERNELS(plain, , false, 1, 1, 1)
-SET_OF_KERNELS(avx2, TARGET_AVX2, false, 1, 2, 1)
-SET_OF_KERNELS(avx512, TARGET_AVX512, true, 1, 4, 4)
+SET_OF_KERNELS(plain, , false, 2, 1, 1)
+SET_OF_KERNELS(avx2, TARGET_AVX2, false, 4, 2, 1)
+SET_OF_KERNELS(avx512, TARGET_AVX512, true, 4, 4, 4)
 
 static small_kernel *choose_kernel(enum dtype dtype, int64_t M) {
     static small_kernel *const *const table[3][3] = {
