@@ -135,8 +135,10 @@ static bool run_batches(const struct classifier *classifier, const struct encode
         const size_t end = batch_end(encoded->starts, first, count, batch_tokens);
         for (size_t i = first; i <= end; i++)
             offsets[i - first] = (int32_t)(encoded->starts[i] - encoded->starts[first]);
-        const struct batch batch = {offsets[end - first], (int64_t)(end - first),
-                                    encoded->tokens.ids + encoded->starts[first], offsets};
+        const struct batch batch = {.T = offsets[end - first],
+                                    .N = (int64_t)(end - first),
+                                    .tokens = encoded->tokens.ids + encoded->starts[first],
+                                    .offsets = offsets};
         done = batch_check(&classifier->decoder, run, &batch, error);
         if (done)
             decoder_classify_forward(&classifier->decoder, run, &batch, 0,

@@ -1,11 +1,12 @@
 /* The decoder of LLaMA and Qwen2: weights, packed forward, hand-written backward.
  *
  * Per layer: x += o(attention(rope(q), rope(k), v)) of RMSNorm(x); x += down(silu(gate) * up) of RMSNorm(x); last a
- * final RMSNorm. The head is lm_head (logits of every token) or score (one row per sequence, pooled at its last token;
- * only those rows go through the last layer's queries, o and MLP). LoRA terms (Hu et al. 2021) hang on any projection.
+ * final RMSNorm. The head is lm_head (see lm_loss.h for its loss) or score (one row per sequence, pooled at its last
+ * token). Only the rows that a head reads go through the last layer's queries, o and MLP. LoRA terms (Hu et al. 2021)
+ * hang on any projection.
  *
  * T tokens, C width, H query heads, K key/value heads, D head size, F feed-forward width, V vocabulary, R LoRA rank, L
- * layers, N sequences. */
+ * layers, N sequences, Q rows that go through a head. */
 #ifndef CASEMIX_MODEL_DECODER_H
 #define CASEMIX_MODEL_DECODER_H
 
@@ -113,34 +114,67 @@ bool decoder_write_adapter(const struct decoder *decoder, const char *directory,
 
 void decoder_close(struct decoder *decoder);
 
-/* A packed batch: sequences end to end. */
+/* A packed batch: sequences end to end. A sequence may go on from another one, its parent (a prompt with many
+ * completions): its tokens then also see the parent's, its positions count on from the parent's end, and the parent is
+ * computed once. */
 struct batch {
     int64_t T, N;
     const int32_t *tokens;  /* [T] */
     const int32_t *offsets; /* [N+1] rising, offsets[0] 0, offsets[N] T; no sequence is empty */
+    const int32_t *parents; /* [N] an earlier sequence that has no parent itself, or -1; NULL: nobody has one */
+    const int32_t *rows;    /* [Q] tokens whose hidden states decoder_hidden_forward gives: sequence by sequence, not
+                               falling within one, repeats allowed (the end of a prompt, once for each completion);
+                               NULL: all T */
+    int64_t Q;
 };
 
 /* The working memory of one forward (and, if `train`, backward) of up to T tokens in N sequences; made once, used for
  * many batches. */
 struct decoder_run;
 
-/* Bytes that decoder_run_open will take: for --plan and for refusing at once. */
+/* What a run has room for, and what that takes. */
+struct run_plan {
+    int64_t T, N;
+    int64_t rows; /* hidden states wanted at most: batch.Q, N for a classifier, T for the logits of all tokens */
+    bool train;
+    int64_t recomputed; /* layers, from the lowest trained one up, that keep only what enters them; the backward
+                           computes the rest again, to the same bits */
+    size_t bytes;
+};
+
+/* Fills in `recomputed`, the fewest layers with which a run of plan->T, N, rows, train fits into `budget` bytes (0: no
+ * limit), and `bytes`. False if even recomputing all of them does not fit. */
+bool decoder_run_plan(struct run_plan *plan, const struct decoder *decoder, size_t budget, struct error *error);
+bool decoder_run_open_planned(struct decoder_run **run, const struct decoder *decoder, const struct run_plan *plan,
+                              struct error *error);
+
+/* The same with room for N rows (a classifier) or T, and nothing computed twice. */
 bool decoder_run_size(const struct decoder *decoder, int64_t T, int64_t N, bool train, size_t *bytes,
                       struct error *error);
 bool decoder_run_open(struct decoder_run **run, const struct decoder *decoder, int64_t T, int64_t N, bool train,
                       struct error *error);
 void decoder_run_close(struct decoder_run *run);
 
-/* Checks a batch that came from outside: ids in the vocabulary, no empty sequence, none longer than the model's
- * positions, fits the run. */
+/* Checks a batch that came from outside: ids in the vocabulary, no empty sequence, none that goes beyond the model's
+ * positions, parents and rows in order, fits the run. */
 bool batch_check(const struct decoder *decoder, const struct decoder_run *run, const struct batch *batch,
                  struct error *error);
+
+/* The hidden states [Q, C] behind the final norm of the batch's rows; they stand in the run until the next forward.
+ * What is not a row costs nothing behind the last layer's keys and values. In a run opened with `train` the activations
+ * are kept for the backward; `dropout_seed` then drives LoRA dropout (0: none). */
+const float *decoder_hidden_forward(const struct decoder *decoder, struct decoder_run *run, const struct batch *batch,
+                                    uint64_t dropout_seed);
+
+/* Adds to the gradients of all parameters but the head's, from d_hidden [Q, C], for the batch of the last forward. */
+void decoder_hidden_backward(const struct decoder *decoder, struct decoder_run *run, const struct batch *batch,
+                             const float *d_hidden);
 
 /* logits [T, V] of every token. Inference only. */
 void decoder_logits(const struct decoder *decoder, struct decoder_run *run, const struct batch *batch, float *logits);
 
-/* logits [N, labels] pooled at the last token of each sequence. In a run opened with `train` the activations are kept
- * for the backward; `dropout_seed` then drives LoRA dropout (0: none). */
+/* logits [N, labels] pooled at the last token of each sequence (batch->rows is not looked at); otherwise as
+ * decoder_hidden_forward. */
 void decoder_classify_forward(const struct decoder *decoder, struct decoder_run *run, const struct batch *batch,
                               uint64_t dropout_seed, float *logits);
 

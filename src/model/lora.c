@@ -19,18 +19,31 @@ struct factor {
 
 typedef bool factor_visitor(void *context, const struct factor *factor, struct error *error);
 
+static bool visit_factor(struct decoder *decoder, int64_t l, int kind, bool is_b, int64_t R, factor_visitor *visit,
+                         void *context, struct error *error) {
+    struct projection *projection = &decoder->layers[l].projections[kind];
+    struct factor factor = {.projection = projection, .is_b = is_b};
+    factor.rows = is_b ? projection->weight.rows : R;
+    factor.cols = is_b ? R : projection->weight.cols;
+    adapter_tensor_name(factor.name, sizeof factor.name, l, (enum projection_kind)kind, is_b ? 'B' : 'A');
+    return visit(context, &factor, error);
+}
+
+/* The factors A of projections that read the same input come one after the other, so that they are one matrix in memory
+ * (see projection.c); then their B. */
 static bool each_factor(struct decoder *decoder, const bool *targets, int64_t R, factor_visitor *visit, void *context,
                         struct error *error) {
+    static const int groups[][2] = {{PROJECTION_Q, PROJECTION_O},
+                                    {PROJECTION_O, PROJECTION_GATE},
+                                    {PROJECTION_GATE, PROJECTION_DOWN},
+                                    {PROJECTION_DOWN, PROJECTIONS}};
     for (int64_t l = 0; l < decoder->config.L; l++) {
-        for (int kind = 0; kind < PROJECTIONS; kind++) {
-            if (!targets[kind]) continue;
-            struct projection *projection = &decoder->layers[l].projections[kind];
+        for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
             for (int is_b = 0; is_b < 2; is_b++) {
-                struct factor factor = {.projection = projection, .is_b = is_b != 0};
-                factor.rows = is_b ? projection->weight.rows : R;
-                factor.cols = is_b ? R : projection->weight.cols;
-                adapter_tensor_name(factor.name, sizeof factor.name, l, (enum projection_kind)kind, is_b ? 'B' : 'A');
-                if (!visit(context, &factor, error)) return false;
+                for (int kind = groups[g][0]; kind < groups[g][1]; kind++) {
+                    if (targets[kind] && !visit_factor(decoder, l, kind, is_b != 0, R, visit, context, error))
+                        return false;
+                }
             }
         }
     }

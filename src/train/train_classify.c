@@ -31,7 +31,7 @@ static struct batch pack(struct training *training, const struct encoded *from, 
         training->offsets[i - first + 1] = t;
         training->micro_labels[i - first] = from->labels[sequence];
     }
-    return (struct batch){t, end - first, training->tokens, training->offsets};
+    return (struct batch){.T = t, .N = end - first, .tokens = training->tokens, .offsets = training->offsets};
 }
 
 /* Where the micro-batch that begins at `first` ends: as many sequences as its tokens hold, at least one. */
