@@ -66,11 +66,24 @@ static void training_trajectories_agree_with_the_reference(void **state) {
     run_kind("classify_step");
 }
 
+static void supervised_fine_tuning_agrees_with_the_reference(void **state) {
+    (void)state;
+    run_kind("sft_step");
+    run_kind("sft_lora_step");
+}
+
+static void training_of_two_labels_agrees_with_the_reference(void **state) {
+    (void)state;
+    run_kind("two_label_step");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_agree_with_the_reference),
         cmocka_unit_test(classification_agrees_with_the_reference),
         cmocka_unit_test(training_trajectories_agree_with_the_reference),
+        cmocka_unit_test(supervised_fine_tuning_agrees_with_the_reference),
+        cmocka_unit_test(training_of_two_labels_agrees_with_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
