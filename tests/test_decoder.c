@@ -380,7 +380,7 @@ static void a_written_adapter_reads_back_to_the_same_logits(void **state) {
     char command[1300];
     snprintf(command, sizeof command, "mkdir '%s'", adapter);
     assert_int_equal(system(command), 0);
-    assert_true(decoder_write_adapter(&trained, adapter, &lora, folder, &error));
+    assert_true(decoder_write_adapter(&trained, adapter, folder, &error));
     assert_true(decoder_open(&opened, folder, &error));
     if (!decoder_open_adapter(&opened, adapter, false, &error)) fail_msg("%s", error.message);
     float before[SEQUENCES * LABELS], after[SEQUENCES * LABELS];

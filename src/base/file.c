@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -338,4 +339,22 @@ bool path_join(char *out, size_t capacity, const char *directory, const char *na
     const char *between = length > 0 && directory[length - 1] == '/' ? "" : "/";
     const int written = snprintf(out, capacity, "%s%s%s", directory, between, name);
     return written >= 0 && (size_t)written < capacity;
+}
+
+bool file_copy(const char *from, const char *to, struct error *error) {
+    struct text text = {0};
+    const bool done =
+        file_read(&text, from, 0, error) && file_write(to, text.data == NULL ? "" : text.data, text.length, error);
+    text_free(&text);
+    return done;
+}
+
+bool directory_is_empty(const char *path) {
+    DIR *directory = opendir(path);
+    bool empty = true;
+    if (directory == NULL) return true;
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory))
+        empty = empty && entry->d_name[0] == '.';
+    closedir(directory);
+    return empty;
 }

@@ -45,10 +45,15 @@ void file_writer_close(struct file_writer *writer); /* NULL is fine */
 /* file_writer in one call. */
 bool file_write(const char *path, const void *bytes, size_t length, struct error *error);
 
+/* Copies a file's bytes (a .gz unpacked and packed again). */
+bool file_copy(const char *from, const char *to, struct error *error);
+
 bool path_is_directory(const char *path);
 bool path_exists(const char *path);
 /* Makes the directory and its parents; an existing directory is fine. */
 bool directory_create(const char *path, struct error *error);
+/* Hidden files do not count; true when there is no such directory, too. */
+bool directory_is_empty(const char *path);
 /* "DIR/NAME" into out; false if it does not fit. */
 bool path_join(char *out, size_t capacity, const char *directory, const char *name);
 

@@ -4,23 +4,12 @@
 #include "model/decoder.h"
 #include "base/error.h"
 #include "base/rng.h"
+#include "model/decoder_tensors.h"
 #include "model/names.h"
 #include "model/safetensors.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Where one tensor of the model lives, and what a fresh one is filled with. */
-struct tensor_slot {
-    struct matrix *matrix;
-    float **gradient;
-    int64_t rows, cols;
-    bool vector;
-    double deviation; /* of the normal distribution of a fresh tensor */
-    float constant;   /* added to it: 1 for norms */
-};
-
-typedef bool tensor_visitor(void *context, const char *name, const struct tensor_slot *slot, struct error *error);
 
 /* Rows and columns of a projection's weight [outputs, inputs], and whether it has a bias. */
 static void projection_shape(const struct model_config *config, enum projection_kind kind, int64_t *outputs,
@@ -74,8 +63,7 @@ static bool visit_layer(struct decoder *decoder, int64_t l, tensor_visitor *visi
     return true;
 }
 
-/* Every tensor of the model in the order of the checkpoint's names; the head last. */
-static bool decoder_each_tensor(struct decoder *decoder, tensor_visitor *visit, void *context, struct error *error) {
+bool decoder_each_tensor(struct decoder *decoder, tensor_visitor *visit, void *context, struct error *error) {
     const struct model_config *config = &decoder->config;
     const double deviation = (double)config->initializer_range;
     const struct tensor_slot embedding = {
@@ -216,6 +204,7 @@ bool decoder_write(const struct decoder *decoder, const char *directory, enum dt
 }
 
 void decoder_close(struct decoder *decoder) {
+    decoder_close_adapters(decoder);
     parameters_free(&decoder->parameters);
     safetensors_close(decoder->checkpoint);
     arena_free(&decoder->owned);

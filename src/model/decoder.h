@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct decoder_adapter;
 struct error;
 struct safetensors;
 
@@ -66,10 +67,15 @@ struct decoder {
     struct decoder_layer *layers; /* [L] */
     struct norm final_norm;
     struct projection head; /* score [labels, C] of a classifier, else lm_head [V, C]; weight absent if there is none */
-    struct parameters parameters;   /* what is trained; empty when nothing is */
-    struct safetensors *checkpoint; /* owns mapped weights; NULL for a model made from scratch */
-    struct arena owned;             /* layers, and what was widened to f32 */
-    double lora_dropout;            /* on the input of every A, in training */
+    struct parameters parameters;     /* what is trained; empty when nothing is */
+    struct safetensors *checkpoint;   /* owns mapped weights; NULL for a model made from scratch */
+    struct arena owned;               /* layers, and what was widened to f32 */
+    double lora_dropout;              /* on the input of every A, in training */
+    struct decoder_adapter *adapters; /* all that were opened, the newest first; those in use hang on the projections */
+    float *summed;                    /* the terms of several adapters in use at once */
+    struct projection own_head;       /* head, kind and labels without any adapter; valid once there is one */
+    bool own_classifier;
+    int64_t own_labels;
 };
 
 /* What is trained. */
@@ -84,9 +90,20 @@ struct lora_settings {
 /* Opens a Hugging Face directory: config.json and weights, mapped. All zero decoder in, release with decoder_close. */
 bool decoder_open(struct decoder *decoder, const char *directory, struct error *error);
 
-/* Lays a PEFT adapter (adapter_config.json, adapter_model.safetensors) over the model: LoRA terms and, if it holds one,
- * the score head. With `train`, its tensors become parameters. */
+/* Opens a PEFT adapter (adapter_config.json, adapter_model.safetensors: LoRA terms and, if it holds one, a score head)
+ * under the name "default" and puts it to use. With `train`, its tensors become parameters. */
 bool decoder_open_adapter(struct decoder *decoder, const char *directory, bool train, struct error *error);
+
+/* Opens one more adapter under a name of its own; it is not used before decoder_use_adapters. Open all adapters before
+ * the first run: a run has room for those it has seen. */
+bool decoder_load_adapter(struct decoder *decoder, const char *name, const char *directory, bool train,
+                          struct error *error);
+
+/* From now on the model is its base plus the adapters of these names; count 0: the base alone, as a reference model is
+ * wanted. At most one of them may bring a head. Between the forward and the backward of a run the adapters stay. */
+bool decoder_use_adapters(struct decoder *decoder, const char *const *names, size_t count, struct error *error);
+
+void decoder_close_adapters(struct decoder *decoder); /* decoder_close does it */
 
 /* A model of this configuration with random weights: normal with deviation initializer_range (o and down divided by
  * sqrt(2 L)), norms 1, biases 0; every tensor is a parameter. */
@@ -95,9 +112,9 @@ bool decoder_create(struct decoder *decoder, const struct model_config *config, 
 /* Makes every tensor of an opened model a parameter (copied to f32). */
 bool decoder_train_all(struct decoder *decoder, struct error *error);
 
-/* Adds fresh LoRA terms (A uniform as Kaiming with a = sqrt(5), B zero, as PEFT) to the targets of every layer, and a
- * trainable score head of `labels` rows (kept if the model holds one of that shape, else normal with deviation
- * initializer_range). */
+/* Adds fresh LoRA terms (A uniform as Kaiming with a = sqrt(5), B zero, as PEFT) to the targets of every layer, as the
+ * adapter "default", and a trainable score head of `labels` rows (kept if the model holds one of that shape, else
+ * normal with deviation initializer_range); labels 0: none. */
 bool decoder_add_lora(struct decoder *decoder, const struct lora_settings *settings, int64_t labels, uint64_t seed,
                       struct error *error);
 
@@ -108,9 +125,8 @@ bool decoder_set_labels(struct decoder *decoder, int64_t labels, uint64_t seed, 
 /* Writes DIR/model.safetensors from the parameters of a fully trained model (Hugging Face names), stored as dtype. */
 bool decoder_write(const struct decoder *decoder, const char *directory, enum dtype dtype, struct error *error);
 
-/* Writes DIR/adapter_config.json and adapter_model.safetensors (PEFT). */
-bool decoder_write_adapter(const struct decoder *decoder, const char *directory, const struct lora_settings *settings,
-                           const char *base, struct error *error);
+/* Writes the adapter that is being trained: DIR/adapter_config.json and adapter_model.safetensors (PEFT). */
+bool decoder_write_adapter(const struct decoder *decoder, const char *directory, const char *base, struct error *error);
 
 void decoder_close(struct decoder *decoder);
 

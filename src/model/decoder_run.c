@@ -3,10 +3,10 @@
 #include "model/decoder_run.h"
 #include "base/error.h"
 #include "base/threads.h"
+#include "model/adapter.h"
 #include "tensor/gemm.h"
 #include <limits.h>
 #include <math.h>
-#include <string.h>
 
 /* Hands out pieces of a block; with base NULL it only counts. */
 struct carver {
@@ -90,45 +90,41 @@ static void layout_kept(struct carver *carver, const struct decoder *decoder, st
     layer->act = input_is_kept(p + PROJECTION_DOWN, 1) ? carve_floats(carver, Q, c->F) : spare->act;
 }
 
-/* Ranks of the LoRA terms of `count` projections that read the same input. */
-static int64_t group_rank(const struct projection *projections, int count) {
+/* Ranks that the projections from `first` up to `end` of a layer may have together, whatever adapters are used. */
+static int64_t group_rank(const struct decoder *decoder, int64_t l, int first, int end) {
     int64_t rank = 0;
-    for (int i = 0; i < count; i++) rank += projections[i].lora.R;
+    for (int kind = first; kind < end; kind++) rank += adapters_rank(decoder, l, (enum projection_kind)kind);
     return rank;
 }
 
 /* A x of the LoRA terms of one layer: one array for q, k and v, one for o, one for gate and up, one for down. Chosen
  * rows have their own q. */
-static void layout_xa(struct carver *carver, const struct projection *p, struct layer_activations *layer, bool last,
+static void layout_xa(struct carver *carver, const struct decoder *decoder, struct layer_activations *layer, int64_t l,
                       int64_t T, int64_t Q) {
     const int64_t rows = larger(T, Q);
-    layer->xa[PROJECTION_Q] = carve_floats(carver, rows, group_rank(p + PROJECTION_Q, 3));
-    layer->xa[PROJECTION_K] = last ? carve_floats(carver, T, group_rank(p + PROJECTION_K, 2)) : NULL;
-    layer->xa[PROJECTION_O] = carve_floats(carver, rows, p[PROJECTION_O].lora.R);
-    layer->xa[PROJECTION_GATE] = carve_floats(carver, rows, group_rank(p + PROJECTION_GATE, 2));
-    layer->xa[PROJECTION_DOWN] = carve_floats(carver, rows, p[PROJECTION_DOWN].lora.R);
+    layer->xa[PROJECTION_Q] = carve_floats(carver, rows, group_rank(decoder, l, PROJECTION_Q, PROJECTION_O));
+    if (l == decoder->config.L - 1)
+        layer->xa[PROJECTION_K] = carve_floats(carver, T, group_rank(decoder, l, PROJECTION_K, PROJECTION_O));
+    layer->xa[PROJECTION_O] = carve_floats(carver, rows, group_rank(decoder, l, PROJECTION_O, PROJECTION_GATE));
+    layer->xa[PROJECTION_GATE] = carve_floats(carver, rows, group_rank(decoder, l, PROJECTION_GATE, PROJECTION_DOWN));
+    layer->xa[PROJECTION_DOWN] = carve_floats(carver, rows, group_rank(decoder, l, PROJECTION_DOWN, PROJECTIONS));
 }
 
 static void layout_lora(struct carver *carver, const struct decoder *decoder, struct decoder_run *run, int64_t T,
                         int64_t Q) {
-    int64_t rank = 0, inputs = 0;
-    struct layer_activations shared = {0};
-    for (int64_t l = 0; l < decoder->config.L; l++) {
-        const struct projection *p = decoder->layers[l].projections;
-        const int64_t whole = group_rank(p, PROJECTIONS);
-        rank = larger(rank, whole);
-        for (int kind = 0; kind < PROJECTIONS; kind++) {
-            if (p[kind].lora.R > 0) inputs = larger(inputs, p[kind].weight.cols);
-        }
-        if (run->plan.train && whole > 0) layout_xa(carver, p, &run->layers[l], l == decoder->config.L - 1, T, Q);
+    const struct model_config *c = &decoder->config;
+    const int64_t rows = larger(T, Q), inputs = larger(larger(c->C, c->F), c->H * c->D);
+    int64_t rank = 0;
+    for (int64_t l = 0; l < c->L; l++) {
+        rank = larger(rank, group_rank(decoder, l, 0, PROJECTIONS));
+        if (run->plan.train) layout_xa(carver, decoder, &run->layers[l], l, T, Q);
     }
     if (rank == 0) return;
-    const int64_t rows = larger(T, Q);
     run->scratch.d_xa = carve_floats(carver, rows, rank);
     if (run->plan.train && decoder->lora_dropout > 0) run->scratch.dropped = carve_floats(carver, rows, inputs);
-    if (run->plan.train) return;
-    for (int kind = 0; kind < PROJECTIONS; kind++) shared.xa[kind] = run->scratch.d_xa;
-    for (int64_t l = 0; l < decoder->config.L; l++) memcpy(run->layers[l].xa, shared.xa, sizeof shared.xa);
+    for (int64_t l = 0; l < c->L && !run->plan.train; l++) {
+        for (int kind = 0; kind < PROJECTIONS; kind++) run->layers[l].xa[kind] = run->scratch.d_xa;
+    }
 }
 
 static void layout_backward(struct carver *carver, const struct decoder *decoder, struct decoder_run *run, int64_t T,

@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "model/classifier.h"
 #include "train/training.h"
-#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,24 +20,10 @@ static bool run_path(const struct training *training, char *path, size_t capacit
 
 static bool copy_file(const struct training *training, const char *name, bool required, struct error *error) {
     char from[4096], to[4096];
-    struct text text = {0};
     if (!path_join(from, sizeof from, training->tokenizer_directory, name))
         return error_set(error, "%s: path too long", name);
     if (!required && !path_exists(from)) return true;
-    const bool done = file_read(&text, from, 0, error) && run_path(training, to, sizeof to, name, error) &&
-                      file_write(to, text.data == NULL ? "" : text.data, text.length, error);
-    text_free(&text);
-    return done;
-}
-
-static bool directory_is_empty(const char *path) {
-    DIR *directory = opendir(path);
-    bool empty = true;
-    if (directory == NULL) return true;
-    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory))
-        empty = empty && entry->d_name[0] == '.';
-    closedir(directory);
-    return empty;
+    return run_path(training, to, sizeof to, name, error) && file_copy(from, to, error);
 }
 
 /* The card of an adapter names its base by absolute path, and by the hash of its config.json. */
@@ -103,7 +88,7 @@ bool training_save_model(const struct training *training, struct error *error) {
     const struct train_settings *settings = training->settings;
     if (settings->recipe->lora == NULL)
         return decoder_write(&training->decoder, settings->out, training->train->save_dtype, error);
-    return decoder_write_adapter(&training->decoder, settings->out, &training->lora, settings->model, error);
+    return decoder_write_adapter(&training->decoder, settings->out, settings->model, error);
 }
 
 bool training_log(const struct training *training, const char *line, struct error *error) {
