@@ -13,22 +13,25 @@
 enum { OVERRIDES = 64 };
 
 static void print_help(void) {
-    puts("usage: casemix train RECIPE --data DIR --out RUN [OPTIONS]\n\n"
-         "Trains what the recipe says (recipes/*.yaml): method classify, a classifier of notes; method tokenizer, a "
-         "BPE vocabulary.\n\n"
-         "  --data DIR        train.jsonl, dev.jsonl and labels.tsv, as `casemix synth` writes them\n"
-         "  --out RUN         the run directory: the best model on dev, its recipe, log.jsonl, checkpoint.bin\n"
-         "  --model DIR       Hugging Face directory to start from (a recipe without a model section needs it)\n"
-         "  --tokenizer DIR   tokenizer.json to use [the model's]\n"
-         "  --set KEY=VALUE   overrides a key of the recipe; may be repeated\n"
-         "  --resume          goes on from the run's last checkpoint, to the same bytes as an uninterrupted run\n"
-         "  --plan            prints parameters, memory and steps, and stops\n"
-         "  --stop-after N    stops after N steps in all, as an interrupt would\n"
-         "  --threads N       [all processors]\n\n"
-         "  casemix train recipes/tiny-tokenizer.yaml --data cohort --out tokenizer\n"
-         "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run\n"
-         "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run2 --set "
-         "train.learning_rate=5e-4");
+    puts(
+        "usage: casemix train RECIPE --data DIR --out RUN [OPTIONS]\n\n"
+        "Trains what the recipe says (recipes/*.yaml): method classify, a classifier of notes; method tokenizer, a "
+        "BPE vocabulary.\n\n"
+        "  --data DIR        train.jsonl, dev.jsonl and labels.tsv, as `casemix synth` writes them\n"
+        "  --out RUN         the run directory: the best model on dev, its recipe, log.jsonl, checkpoint.bin\n"
+        "  --model DIR       Hugging Face directory to start from (a recipe without a model section needs it)\n"
+        "  --tokenizer DIR   tokenizer.json to use [the model's]\n"
+        "  --set KEY=VALUE   overrides a key of the recipe; may be repeated\n"
+        "  --resume          goes on from the run's last checkpoint, to the same bytes as an uninterrupted run\n"
+        "  --plan            prints parameters, memory and steps, and stops\n"
+        "  --memory MIB      resident memory the run may take [what is free]; layers whose activations do not fit are\n"
+        "                    computed twice, to the same bits\n"
+        "  --stop-after N    stops after N steps in all, as an interrupt would\n"
+        "  --threads N       [all processors]\n\n"
+        "  casemix train recipes/tiny-tokenizer.yaml --data cohort --out tokenizer\n"
+        "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run\n"
+        "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run2 --set "
+        "train.learning_rate=5e-4");
 }
 
 struct train_options {
@@ -46,20 +49,13 @@ static bool read_number(const char *option, const char *value, int64_t high, int
 
 static bool read_option(int option, struct train_options *options, char **argv, struct error *error);
 
-enum { DATA = 1, OUT, MODEL, TOKENIZER, SET, RESUME, PLAN, STOP_AFTER, THREADS, HELP };
+enum { DATA = 1, OUT, MODEL, TOKENIZER, SET, RESUME, PLAN, STOP_AFTER, MEMORY, THREADS, HELP };
 
 static bool read_options(int argc, char **argv, struct train_options *options, struct error *error) {
-    static const struct option names[] = {{"data", 1, 0, DATA},
-                                          {"out", 1, 0, OUT},
-                                          {"model", 1, 0, MODEL},
-                                          {"tokenizer", 1, 0, TOKENIZER},
-                                          {"set", 1, 0, SET},
-                                          {"resume", 0, 0, RESUME},
-                                          {"plan", 0, 0, PLAN},
-                                          {"stop-after", 1, 0, STOP_AFTER},
-                                          {"threads", 1, 0, THREADS},
-                                          {"help", 0, 0, HELP},
-                                          {0, 0, 0, 0}};
+    static const struct option names[] = {
+        {"data", 1, 0, DATA},     {"out", 1, 0, OUT},         {"model", 1, 0, MODEL}, {"tokenizer", 1, 0, TOKENIZER},
+        {"set", 1, 0, SET},       {"resume", 0, 0, RESUME},   {"plan", 0, 0, PLAN},   {"stop-after", 1, 0, STOP_AFTER},
+        {"memory", 1, 0, MEMORY}, {"threads", 1, 0, THREADS}, {"help", 0, 0, HELP},   {0, 0, 0, 0}};
     optind = 0;
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
@@ -104,6 +100,10 @@ static bool read_option(int option, struct train_options *options, char **argv, 
         return true;
     case STOP_AFTER:
         return read_number("stop-after", optarg, INT64_MAX, &settings->stop_after, error);
+    case MEMORY:
+        if (!read_number("memory", optarg, (int64_t)1 << 40, &settings->memory, error)) return false;
+        settings->memory <<= 20;
+        return true;
     case THREADS:
         if (!read_number("threads", optarg, 1024, &threads, error)) return false;
         threads_set((int)threads);

@@ -149,7 +149,25 @@ bool decoder_train_all(struct decoder *decoder, struct error *error) {
         decoder->head.weight = decoder->embedding;
         decoder->head.d_weight = decoder->d_embedding;
     }
+    /* Everything lives in the parameters now: the mapped pages need not stay. */
+    safetensors_close(decoder->checkpoint);
+    decoder->checkpoint = NULL;
     return true;
+}
+
+static bool add_frozen_bytes(void *context, const char *name, const struct tensor_slot *slot, struct error *error) {
+    (void)name;
+    (void)error;
+    if (slot->matrix->data != NULL && *slot->gradient == NULL)
+        *(size_t *)context += (size_t)(slot->rows * slot->cols) * dtype_size(slot->matrix->dtype);
+    return true;
+}
+
+size_t decoder_frozen_bytes(const struct decoder *decoder) {
+    struct decoder view = *decoder; /* the list hands out places in it; none is written to */
+    size_t bytes = 0;
+    decoder_each_tensor(&view, add_frozen_bytes, &bytes, NULL);
+    return bytes;
 }
 
 struct fill {

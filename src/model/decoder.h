@@ -128,6 +128,9 @@ bool decoder_write(const struct decoder *decoder, const char *directory, enum dt
 /* Writes the adapter that is being trained: DIR/adapter_config.json and adapter_model.safetensors (PEFT). */
 bool decoder_write_adapter(const struct decoder *decoder, const char *directory, const char *base, struct error *error);
 
+/* Bytes of the weights that are not trained, as stored: mapped from the checkpoint, or owned. */
+size_t decoder_frozen_bytes(const struct decoder *decoder);
+
 void decoder_close(struct decoder *decoder);
 
 /* A packed batch: sequences end to end. A sequence may go on from another one, its parent (a prompt with many

@@ -72,8 +72,8 @@ static int64_t piece_columns(const struct lm_loss *loss, const struct decoder *d
     return smaller(decoder->head.weight.rows, loss->scratch / Q);
 }
 
-/* Adds a row of logits z (divided by the temperature here) to its running maximum, sum and moment. */
-static void gather_row(float *z, int64_t count, float inverse, float *maximum, float *sum, float *moment) {
+/* Adds logits z (divided by the temperature here) to the running maximum, sum and moment of their row. */
+static void gather_some(float *z, int64_t count, float inverse, float *maximum, float *sum, float *moment) {
     float largest = *maximum, added = 0, moved = 0;
 #pragma omp simd reduction(max : largest)
     for (int64_t v = 0; v < count; v++) {
@@ -90,6 +90,13 @@ static void gather_row(float *z, int64_t count, float inverse, float *maximum, f
     *moment = (*moment + *sum * step) * shrink + moved;
     *sum = *sum * shrink + added;
     *maximum = largest;
+}
+
+/* Some at a time, so that the sum of a large vocabulary keeps its last bits in f32. */
+static void gather_row(float *z, int64_t count, float inverse, float *maximum, float *sum, float *moment) {
+    enum { SOME = 2048 };
+    for (int64_t first = 0; first < count; first += SOME)
+        gather_some(z + first, smaller(SOME, count - first), inverse, maximum, sum, moment);
 }
 
 void lm_loss_forward(struct lm_loss *loss, const struct decoder *decoder, const struct lm_rows *rows, float *log_p,

@@ -321,6 +321,7 @@ static void sum_terms(struct lora *sum, const struct matrix *weight, struct deco
     int64_t first = 0;
     for (size_t i = 0; i < count; i++) {
         const struct lora *term = &adapters[i]->terms[place];
+        if (term->R == 0) continue;
         memcpy(sum->a + first * weight->cols, term->a, (size_t)(term->R * weight->cols) * sizeof *sum->a);
         for (int64_t row = 0; row < weight->rows; row++) {
             for (int64_t r = 0; r < term->R; r++)

@@ -19,6 +19,7 @@ struct train_settings {
     const char *out;       /* run directory */
     bool resume;
     bool plan;          /* print what the run needs and stop */
+    int64_t memory;     /* bytes that the process may hold resident; 0: what is free */
     int64_t stop_after; /* updates in all after which to stop as on SIGTERM; 0: never */
 };
 

@@ -140,8 +140,7 @@ static bool open_buffers(struct training *training, struct error *error) {
         training->logits == NULL || training->losses == NULL || training->order == NULL) {
         return memory_error(error, (size_t)N * (size_t)labels * sizeof(float), "a micro-batch");
     }
-    return decoder_run_open(&training->run, &training->decoder, T, N, true, error) &&
-           decoder_run_open(&training->dev_run, &training->decoder, T, N, false, error);
+    return decoder_run_open_planned(&training->run, &training->decoder, &training->plan, error);
 }
 
 bool training_open(struct training *training, const struct train_settings *settings, struct error *error) {
@@ -151,7 +150,7 @@ bool training_open(struct training *training, const struct train_settings *setti
     if (!open_tokenizer(training, error) || !open_data(training, error) || !open_model(training, error) ||
         !plan_steps(training, error))
         return false;
-    if (!training_check_memory(training, error)) return false;
+    if (!training_plan_memory(training, error)) return false;
     if (settings->plan) return true;
     training->optimizer = (struct adamw){.beta1 = t->beta1,
                                          .beta2 = t->beta2,
@@ -166,7 +165,6 @@ bool training_open(struct training *training, const struct train_settings *setti
 
 void training_close(struct training *training) {
     decoder_run_close(training->run);
-    decoder_run_close(training->dev_run);
     adamw_close(&training->optimizer);
     decoder_close(&training->decoder);
     encoded_free(&training->data);
@@ -180,65 +178,4 @@ void training_close(struct training *training) {
     memory_free(training->losses);
     memory_free(training->order);
     *training = (struct training){0};
-}
-
-/* Bytes that the run will hold, by what for. */
-struct need {
-    size_t trained, moments, activations, dev_activations, data;
-};
-
-static struct need training_need(const struct training *training) {
-    const size_t total = (size_t)training->decoder.parameters.total * sizeof(float);
-    struct need need = {.trained = 2 * total, .moments = 2 * total};
-    need.data = (size_t)(training->data.starts[training->data.count] + training->dev.starts[training->dev.count]) *
-                sizeof(int32_t);
-    decoder_run_size(&training->decoder, training->micro_tokens, training->micro_sequences, true, &need.activations,
-                     NULL);
-    decoder_run_size(&training->decoder, training->micro_tokens, training->micro_sequences, false,
-                     &need.dev_activations, NULL);
-    return need;
-}
-
-static size_t need_total(const struct need *need) {
-    return need->trained + need->moments + need->activations + need->dev_activations + need->data;
-}
-
-/* Memory that can be had without swapping: MemAvailable of /proc/meminfo; 0 if that cannot be read. */
-static size_t available_memory(void) {
-    FILE *file = fopen("/proc/meminfo", "r");
-    char line[256];
-    size_t kilobytes = 0;
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "MemAvailable: %zu kB", &kilobytes) == 1) break;
-    }
-    if (file != NULL) fclose(file);
-    return kilobytes * 1024;
-}
-
-bool training_check_memory(const struct training *training, struct error *error) {
-    const struct need need = training_need(training);
-    const size_t available = available_memory(),
-                 left = need_total(&need) - need.trained - need.data; /* those two are held already */
-    if (available == 0 || left <= available) return true;
-    error_set(error, "the run needs %zu MiB more, %zu MiB are free", left >> 20, available >> 20);
-    return error_hint(error, "lower train.micro_batch_tokens, or train with lora; --plan shows what takes how much");
-}
-
-void training_print_plan(const struct training *training) {
-    const struct need need = training_need(training);
-    const double mib = 1 << 20;
-    printf("trained parameters      %12lld in %zu tensors\n", (long long)training->decoder.parameters.total,
-           training->decoder.parameters.count);
-    printf("training stays          %12zu (%zu cut to %lld tokens)\n", training->data.count, training->data.truncated,
-           (long long)training->train->max_tokens);
-    printf("tokens an epoch         %12lld\n", (long long)training->data.starts[training->data.count]);
-    printf("steps                   %12lld of %lld stays, in micro-batches of up to %lld tokens\n",
-           (long long)training->steps, (long long)training->train->batch_size, (long long)training->micro_tokens);
-    printf("values and gradients    %12.1f MiB\n", (double)need.trained / mib);
-    printf("optimizer moments       %12.1f MiB\n", (double)need.moments / mib);
-    printf("activations, training   %12.1f MiB\n", (double)need.activations / mib);
-    printf("activations, dev        %12.1f MiB\n", (double)need.dev_activations / mib);
-    printf("data                    %12.1f MiB\n", (double)need.data / mib);
-    printf("in all                  %12.1f MiB of %.1f free\n", (double)need_total(&need) / mib,
-           (double)available_memory() / mib);
 }
