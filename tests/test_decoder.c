@@ -304,6 +304,161 @@ static void a_budget_is_kept_by_computing_twice_as_few_layers_as_possible(void *
     decoder_close(&decoder);
 }
 
+/* Prompts with completions, as one sequence each and as prompts that completions go on from. Long enough for several
+ * tiles of the attention; the second prompt has one completion, the third none. */
+enum { PROMPTS = 3, COMPLETIONS = 4, PAIR_TOKENS = 1024, PAIR_ROWS = 512 };
+static const int prompt_lengths[PROMPTS] = {70, 5, 9};
+static const int completion_lengths[COMPLETIONS] = {66, 1, 5, 12}, prompt_of[COMPLETIONS] = {0, 0, 0, 1};
+
+struct pairs {
+    int32_t tokens[PAIR_TOKENS], offsets[16], parents[16], rows[PAIR_ROWS], targets[PAIR_ROWS];
+    float weights[PAIR_ROWS];
+    struct batch batch;
+};
+
+static int32_t token_of(int text, int t) {
+    return (int32_t)((text * 37 + t * 11 + t * t) % 31);
+}
+
+static int add_tokens(struct pairs *pairs, int at, int text, int length) {
+    for (int t = 0; t < length; t++) pairs->tokens[at + t] = token_of(text, t);
+    return at + length;
+}
+
+/* Every completion token is a target; the first is predicted at the end of the prompt. */
+static void add_row(struct pairs *pairs, int row, int completion, int t) {
+    const int64_t i = pairs->batch.Q++;
+    pairs->rows[i] = row;
+    pairs->targets[i] = token_of(100 + completion, t);
+    pairs->weights[i] = 0.01f * (float)(1 + (completion * 5 + t) % 7);
+}
+
+static void make_separate(struct pairs *pairs) {
+    int t = 0, n = 0;
+    *pairs = (struct pairs){0};
+    for (int c = 0; c < COMPLETIONS; c++) {
+        t = add_tokens(pairs, t, prompt_of[c], prompt_lengths[prompt_of[c]]);
+        for (int i = 0; i < completion_lengths[c]; i++) add_row(pairs, t - 1 + i, c, i);
+        t = add_tokens(pairs, t, 100 + c, completion_lengths[c]);
+        pairs->offsets[++n] = t;
+    }
+    t = add_tokens(pairs, t, 2, prompt_lengths[2]);
+    pairs->offsets[++n] = t;
+    pairs->batch = (struct batch){t, n, pairs->tokens, pairs->offsets, NULL, pairs->rows, pairs->batch.Q};
+}
+
+static void make_shared(struct pairs *pairs) {
+    int t = 0, n = 0;
+    *pairs = (struct pairs){0};
+    for (int p = 0; p < PROMPTS; p++) {
+        t = add_tokens(pairs, t, p, prompt_lengths[p]);
+        const int parent = n;
+        pairs->parents[n] = -1;
+        pairs->offsets[++n] = t;
+        for (int c = 0; c < COMPLETIONS; c++) {
+            if (prompt_of[c] == p) add_row(pairs, pairs->offsets[parent + 1] - 1, c, 0);
+        }
+        for (int c = 0; c < COMPLETIONS; c++) {
+            if (prompt_of[c] != p) continue;
+            for (int i = 1; i < completion_lengths[c]; i++) add_row(pairs, t - 1 + i, c, i);
+            t = add_tokens(pairs, t, 100 + c, completion_lengths[c]);
+            pairs->parents[n] = parent;
+            pairs->offsets[++n] = t;
+        }
+    }
+    pairs->batch = (struct batch){t, n, pairs->tokens, pairs->offsets, pairs->parents, pairs->rows, pairs->batch.Q};
+}
+
+/* Loss and gradients of a batch of pairs; with all layers computed twice if `twice`. */
+static double loss_of_pairs(struct decoder *decoder, const struct pairs *pairs, bool twice, float *gradients) {
+    struct error error = {0};
+    struct decoder_run *run;
+    struct lm_loss lm;
+    static float log_p[PAIR_ROWS], d_hidden[PAIR_ROWS * 16];
+    const struct batch *these = &pairs->batch;
+    struct parameters *set = &decoder->parameters;
+    struct run_plan plan = {.T = these->T, .N = these->N, .rows = these->Q, .train = true};
+    assert_true(decoder_run_plan(&plan, decoder, 0, &error));
+    while (twice && plan.recomputed < decoder->config.L)
+        assert_true(decoder_run_plan(&plan, decoder, plan.bytes - 1, &error));
+    assert_true(decoder_run_open_planned(&run, decoder, &plan, &error));
+    if (!batch_check(decoder, run, these, &error)) fail_msg("%s", error.message);
+    assert_true(lm_loss_open(&lm, decoder, these->Q, &error));
+    memset(set->gradients, 0, (size_t)set->total * sizeof(float));
+    const float *hidden = decoder_hidden_forward(decoder, run, these, 0);
+    const struct lm_rows lm_rows = {these->Q, hidden, pairs->targets, 1};
+    lm_loss_step(&lm, decoder, &lm_rows, pairs->weights, log_p, NULL, d_hidden);
+    decoder_hidden_backward(decoder, run, these, d_hidden);
+    memcpy(gradients, set->gradients, (size_t)set->total * sizeof(float));
+    lm_loss_close(&lm);
+    decoder_run_close(run);
+    return lm_loss_weighted(log_p, pairs->weights, these->Q);
+}
+
+static void completions_that_share_a_prompt_get_the_loss_and_gradients_of_separate_sequences(void **state) {
+    (void)state;
+    static struct pairs separate, shared;
+    struct decoder decoder;
+    struct error error = {0};
+    struct model_config config = small_config();
+    config.classifier = false;
+    config.labels = 0;
+    config.positions = 256;
+    assert_true(decoder_create(&decoder, &config, 7, &error));
+    make_separate(&separate);
+    make_shared(&shared);
+    assert_true(shared.batch.T + 2 * prompt_lengths[0] == separate.batch.T && shared.batch.Q == separate.batch.Q);
+    const int64_t total = decoder.parameters.total;
+    float *one = calloc((size_t)total, sizeof *one), *two = calloc((size_t)total, sizeof *two);
+    const double apart = loss_of_pairs(&decoder, &separate, false, one);
+    for (int twice = 0; twice < 2; twice++) {
+        const double together = loss_of_pairs(&decoder, &shared, twice != 0, two);
+        assert_true(fabs(apart - together) < 1e-5 * fabs(apart));
+        for (size_t p = 0; p < decoder.parameters.count; p++) {
+            const struct parameter *item = &decoder.parameters.items[p];
+            double difference = 0, norm = 0;
+            for (int64_t i = item->first; i < item->first + item->rows * item->cols; i++) {
+                difference += ((double)one[i] - (double)two[i]) * ((double)one[i] - (double)two[i]);
+                norm += (double)one[i] * (double)one[i];
+            }
+            if (!(sqrt(difference) <= 1e-4 * sqrt(norm) + 1e-7))
+                fail_msg("%s: gradients differ by %.3e of %.3e", item->name, sqrt(difference), sqrt(norm));
+        }
+    }
+    free(one);
+    free(two);
+    decoder_close(&decoder);
+}
+
+static void parents_and_rows_out_of_order_are_refused(void **state) {
+    (void)state;
+    struct decoder decoder;
+    struct error error = {0};
+    struct decoder_run *run;
+    create_causal(&decoder, true);
+    assert_true(decoder_run_open(&run, &decoder, TOKENS, SEQUENCES, false, &error));
+    static const int32_t itself[] = {-1, 1, -1, -1}, later[] = {-1, 2, -1, -1}, chain[] = {-1, 0, 1, -1},
+                         below[] = {-1, -2, -1, -1};
+    const int32_t *const wrong[] = {itself, later, chain, below};
+    for (size_t i = 0; i < 4; i++) {
+        struct batch bad = batch;
+        bad.parents = wrong[i];
+        assert_false(batch_check(&decoder, run, &bad, &error));
+        assert_non_null(strstr(error.message, "goes on from"));
+    }
+    static const int32_t falling[] = {3, 2}, outside[] = {3, TOKENS};
+    const int32_t *const wrong_rows[] = {falling, outside};
+    for (size_t i = 0; i < 2; i++) {
+        struct batch bad = batch;
+        bad.rows = wrong_rows[i];
+        bad.Q = 2;
+        assert_false(batch_check(&decoder, run, &bad, &error));
+        assert_non_null(strstr(error.message, "out of order"));
+    }
+    decoder_run_close(run);
+    decoder_close(&decoder);
+}
+
 static void logits_of(const struct decoder *decoder, const struct batch *these, float *logits) {
     struct error error = {0};
     struct decoder_run *run;
@@ -423,6 +578,8 @@ int main(void) {
         cmocka_unit_test(every_gradient_of_lora_agrees_with_finite_differences_dropout_included),
         cmocka_unit_test(every_gradient_of_the_loss_over_the_vocabulary_agrees_with_finite_differences),
         cmocka_unit_test(layers_computed_twice_give_the_same_gradients_to_the_bit),
+        cmocka_unit_test(completions_that_share_a_prompt_get_the_loss_and_gradients_of_separate_sequences),
+        cmocka_unit_test(parents_and_rows_out_of_order_are_refused),
         cmocka_unit_test(a_budget_is_kept_by_computing_twice_as_few_layers_as_possible),
         cmocka_unit_test(packed_notes_get_the_logits_they_get_alone),
         cmocka_unit_test(training_and_inference_give_the_same_logits),

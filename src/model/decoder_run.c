@@ -389,7 +389,7 @@ struct dropout run_dropout(const struct decoder *decoder, const struct decoder_r
 }
 
 struct attention_batch run_attention_batch(const struct decoder_run *run, const struct batch *batch, bool chosen) {
-    struct attention_batch attention = {.N = batch->N, .offsets = batch->offsets};
+    struct attention_batch attention = {.N = batch->N, .offsets = batch->offsets, .parents = batch->parents};
     if (chosen) {
         attention.query_offsets = run->row_offsets;
         attention.query_rows = run->rows;
