@@ -8,14 +8,20 @@ enum { QUERIES = 32 }; /* of a tile */
 
 /* Tiles of one key block: keys and values both ways, and their gradients. */
 struct key_tile {
-    float k[KEYS * HEAD_LIMIT], k_transposed[HEAD_LIMIT * KEYS], v_transposed[HEAD_LIMIT * KEYS];
-    float d_k[KEYS * HEAD_LIMIT], d_v[KEYS * HEAD_LIMIT];
+    TILE_ALIGNED float k[KEYS * HEAD_LIMIT];
+    TILE_ALIGNED float k_transposed[HEAD_LIMIT * KEYS];
+    TILE_ALIGNED float v_transposed[HEAD_LIMIT * KEYS];
+    TILE_ALIGNED float d_k[KEYS * HEAD_LIMIT];
+    TILE_ALIGNED float d_v[KEYS * HEAD_LIMIT];
 };
 
 /* Tiles of one query block of one head. */
 struct query_tile {
-    float q[QUERIES * HEAD_LIMIT], d_out[QUERIES * HEAD_LIMIT], d_q[QUERIES * HEAD_LIMIT];
-    float weights[QUERIES * KEYS], d_scores[QUERIES * KEYS];
+    TILE_ALIGNED float q[QUERIES * HEAD_LIMIT];
+    TILE_ALIGNED float d_out[QUERIES * HEAD_LIMIT];
+    TILE_ALIGNED float d_q[QUERIES * HEAD_LIMIT];
+    TILE_ALIGNED float weights[QUERIES * KEYS];
+    TILE_ALIGNED float d_scores[QUERIES * KEYS];
 };
 
 /* One query head's arrays, all beginning at its first query. */

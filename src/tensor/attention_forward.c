@@ -11,12 +11,13 @@ enum { HELD = 512, ROWS = 8 };
 /* Running state of the rows: all queries of the first head of the group, then of the next. */
 struct running {
     float maximum[HELD], sum[HELD];
-    float out[HELD * HEAD_LIMIT]; /* [HELD, padded] not yet divided by sum */
+    TILE_ALIGNED float out[HELD * HEAD_LIMIT]; /* [HELD, padded] not yet divided by sum */
 };
 
 /* Packed keys and values of one tile. */
 struct tile {
-    float keys[HEAD_LIMIT * KEYS], values[KEYS * HEAD_LIMIT];
+    TILE_ALIGNED float keys[HEAD_LIMIT * KEYS];
+    TILE_ALIGNED float values[KEYS * HEAD_LIMIT];
 };
 
 /* What one task works on: some queries of all heads of a group; arrays begin at the group's first head. */
@@ -61,7 +62,7 @@ static void forward_tile(const struct task *task, const struct key_range *range,
     const struct head_view *view = &task->view;
     const float *q = task->q + head * view->D;
     const int64_t padded = view->padded, at = head * task->count;
-    float scores[ROWS * KEYS];
+    TILE_ALIGNED float scores[ROWS * KEYS];
     for (int64_t i = from; i < task->count; i += ROWS) {
         const int64_t rows = task->count - i < ROWS ? task->count - i : ROWS;
         memset(scores, 0, sizeof scores);
