@@ -59,7 +59,7 @@ static void make_adapter(const char *folder) {
     struct text seed = {0};
     require(small_model_write(folder) && decoder_open(&decoder, folder, &error));
     require(decoder_add_lora(&decoder, &settings, 2, 1, &error));
-    require(decoder_write_adapter(&decoder, folder, &settings, "base", &error));
+    require(decoder_write_adapter(&decoder, folder, "base", &error));
     decoder_close(&decoder);
     require(path_join(config, sizeof config, folder, "adapter_config.json") &&
             path_join(tensors, sizeof tensors, folder, "adapter_model.safetensors") &&

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "model/decoder.h"
+#include "model/lm_loss.h"
 #include "model/safetensors.h"
 #include "oracle_encoder.h"
 #include "oracle_generate.h"
@@ -108,7 +109,7 @@ static struct packed pack(const json_node *sequences) {
         for (const json_node *id = json_first(s); id != NULL; id = json_next(id)) packed.tokens[t++] = integer(id);
         packed.offsets[++n] = t;
     }
-    packed.batch = (struct batch){t, n, packed.tokens, packed.offsets};
+    packed.batch = (struct batch){.T = t, .N = n, .tokens = packed.tokens, .offsets = packed.offsets};
     return packed;
 }
 
@@ -155,8 +156,8 @@ static void run_logits(struct oracle *oracle) {
     decoder_close(&decoder);
 }
 
-static int32_t *read_labels(const struct oracle *oracle) {
-    const json_node *list = json_member(json_member(oracle->root, "inputs"), "labels");
+static int32_t *read_labels(const struct oracle *oracle, const char *name) {
+    const json_node *list = json_member(json_member(oracle->root, "inputs"), name);
     int32_t *labels = memory_alloc(json_count(list), sizeof *labels);
     size_t n = 0;
     for (const json_node *label = json_first(list); label != NULL; label = json_next(label))
@@ -177,7 +178,7 @@ static void run_classify(struct oracle *oracle) {
     const struct batch *batch = &packed.batch;
     struct decoder_run *run = open_run(&decoder, batch, false);
     const int64_t N = batch->N, labels = decoder.config.labels;
-    int32_t *label = read_labels(oracle);
+    int32_t *label = read_labels(oracle, "labels");
     float *logits = memory_alloc((size_t)(N * labels), sizeof *logits),
           *losses = memory_alloc((size_t)N, sizeof *losses);
     decoder_classify_forward(&decoder, run, batch, 0, logits);
@@ -194,14 +195,67 @@ static void run_classify(struct oracle *oracle) {
     decoder_close(&decoder);
 }
 
-/* One gradient of the mean cross-entropy: forward, loss, backward. */
-static float classify_gradient(struct decoder *decoder, struct decoder_run *run, const struct batch *batch,
-                               const int32_t *labels, float *logits, float *d_logits, float *losses) {
+/* What a gradient is taken of: one kind of case fills in what it needs. */
+struct objective {
+    float (*gradient)(struct objective *objective); /* fills parameters.gradients, gives the loss */
+    struct decoder decoder;
+    struct decoder_run *run;
+    struct packed *packed; /* [count] micro-batches */
+    size_t count;
+    int32_t *labels, *cc_labels; /* [N] */
+    float *logits, *d_logits;    /* [N, labels] */
+    float *losses, *cc_losses;   /* [N] */
+    int64_t base_classes;        /* two labels: rows of the head for the first; 0: one label */
+    float cc_weight, loss_base, loss_cc;
+    struct lm_loss lm;
+    int32_t **rows, **targets;      /* [count][Q] */
+    float *log_p, *coefficients;    /* [largest Q] */
+    float *d_hidden;                /* [largest Q, C] */
+    float *nll_sums, *target_count; /* [count] */
+};
+
+static float classify_gradient(struct objective *o) {
+    struct decoder *decoder = &o->decoder;
+    const struct batch *batch = &o->packed[0].batch;
+    const int64_t N = batch->N, labels = decoder->config.labels;
     memset(decoder->parameters.gradients, 0, (size_t)decoder->parameters.total * sizeof(float));
-    decoder_classify_forward(decoder, run, batch, 0, logits);
-    cross_entropy(losses, d_logits, logits, labels, batch->N, decoder->config.labels, 1.0f / (float)batch->N);
-    decoder_classify_backward(decoder, run, batch, d_logits);
-    return mean(losses, batch->N);
+    decoder_classify_forward(decoder, o->run, batch, 0, o->logits);
+    const float share = 1.0f / (float)N;
+    float loss;
+    if (o->base_classes == 0) {
+        cross_entropy(o->losses, o->d_logits, o->logits, o->labels, N, labels, share);
+        loss = mean(o->losses, N);
+    } else {
+        const struct columns base = {0, o->base_classes}, cc = {o->base_classes, labels - o->base_classes};
+        cross_entropy_columns(o->losses, o->d_logits, o->logits, o->labels, N, labels, base, share);
+        cross_entropy_columns(o->cc_losses, o->d_logits, o->logits, o->cc_labels, N, labels, cc, o->cc_weight * share);
+        o->loss_base = mean(o->losses, N);
+        o->loss_cc = mean(o->cc_losses, N);
+        loss = o->loss_base + o->cc_weight * o->loss_cc;
+    }
+    decoder_classify_backward(decoder, o->run, batch, o->d_logits);
+    return loss;
+}
+
+/* Sum of -log p over the targets of all micro-batches, divided by their number. */
+static float sft_gradient(struct objective *o) {
+    struct decoder *decoder = &o->decoder;
+    double all = 0, targets = 0;
+    memset(decoder->parameters.gradients, 0, (size_t)decoder->parameters.total * sizeof(float));
+    for (size_t m = 0; m < o->count; m++) targets += (double)o->packed[m].batch.Q;
+    for (size_t m = 0; m < o->count; m++) {
+        const struct batch *batch = &o->packed[m].batch;
+        for (int64_t i = 0; i < batch->Q; i++) o->coefficients[i] = (float)(1.0 / targets);
+        const float *hidden = decoder_hidden_forward(decoder, o->run, batch, 0);
+        const struct lm_rows rows = {batch->Q, hidden, o->targets[m], 1};
+        lm_loss_step(&o->lm, decoder, &rows, o->coefficients, o->log_p, NULL, o->d_hidden);
+        decoder_hidden_backward(decoder, o->run, batch, o->d_hidden);
+        for (int64_t i = 0; i < batch->Q; i++) o->coefficients[i] = 1;
+        o->nll_sums[m] = (float)lm_loss_weighted(o->log_p, o->coefficients, batch->Q);
+        o->target_count[m] = (float)batch->Q;
+        all += (double)o->nll_sums[m];
+    }
+    return (float)(all / targets);
 }
 
 static void check_parameters(struct oracle *oracle, const struct parameters *set, const char *prefix,
@@ -227,18 +281,11 @@ static struct schedule read_schedule(const struct oracle *oracle) {
     return schedule;
 }
 
-static void run_classify_step(struct oracle *oracle) {
+/* Gradient and values at the start, the trajectory of all steps, values at the end. */
+static void run_trajectory(struct oracle *oracle, struct objective *o) {
     enum { STEP_LIMIT = 1024 };
-    struct decoder decoder;
-    open_model(oracle, &decoder, true);
-    struct packed packed = pack(json_member(json_member(oracle->root, "inputs"), "sequences"));
-    const struct batch *batch = &packed.batch;
-    struct decoder_run *run = open_run(&decoder, batch, true);
-    const int64_t N = batch->N, labels = decoder.config.labels, steps = (int64_t)hyper(oracle, "steps");
-    int32_t *label = read_labels(oracle);
-    float *logits = memory_alloc((size_t)(N * labels), sizeof *logits),
-          *d_logits = memory_alloc((size_t)(N * labels), sizeof *d_logits);
-    float *losses = memory_alloc((size_t)N, sizeof *losses);
+    struct decoder *decoder = &o->decoder;
+    const int64_t steps = (int64_t)hyper(oracle, "steps");
     float loss[STEP_LIMIT], norm[STEP_LIMIT], rate[STEP_LIMIT];
     const struct schedule schedule = read_schedule(oracle);
     struct adamw optimizer = {.beta1 = hyper(oracle, "beta1"),
@@ -247,35 +294,141 @@ static void run_classify_step(struct oracle *oracle) {
                               .weight_decay = hyper(oracle, "weight_decay"),
                               .max_norm = hyper(oracle, "max_grad_norm")};
     struct error error = {0};
-    if (!adamw_open(&optimizer, &decoder.parameters, &error)) die(&error);
+    if (!adamw_open(&optimizer, &decoder->parameters, &error)) die(&error);
+    const int64_t scores = o->logits == NULL ? 0 : o->packed[0].batch.N * decoder->config.labels;
     for (int64_t step = 0; step < steps && step < STEP_LIMIT; step++) {
-        loss[step] = classify_gradient(&decoder, run, batch, label, logits, d_logits, losses);
-        const double whole = gradient_norm(&decoder.parameters);
+        loss[step] = o->gradient(o);
+        const double whole = gradient_norm(&decoder->parameters);
         norm[step] = (float)whole;
         rate[step] = (float)schedule_rate(&schedule, step);
         if (step == 0) {
-            check(oracle, "logits", logits, N * labels);
+            if (scores > 0) check(oracle, "logits", o->logits, scores);
             check(oracle, "loss", loss, 1);
+            if (o->base_classes > 0) check(oracle, "loss_base", &o->loss_base, 1);
+            if (o->base_classes > 0) check(oracle, "loss_cc", &o->loss_cc, 1);
+            if (o->nll_sums != NULL) check(oracle, "micro.nll_sum", o->nll_sums, (int64_t)o->count);
+            if (o->nll_sums != NULL) check(oracle, "micro.tokens", o->target_count, (int64_t)o->count);
             check(oracle, "grad_norm", norm, 1);
-            check_parameters(oracle, &decoder.parameters, "grad.", decoder.parameters.gradients);
+            check_parameters(oracle, &decoder->parameters, "grad.", decoder->parameters.gradients);
         }
-        adamw_update(&optimizer, &decoder.parameters, schedule_rate(&schedule, step), whole);
+        adamw_update(&optimizer, &decoder->parameters, schedule_rate(&schedule, step), whole);
     }
-    const float after = classify_gradient(&decoder, run, batch, label, logits, d_logits, losses);
+    const float after = o->gradient(o);
     check(oracle, "traj.loss", loss, steps);
     check(oracle, "traj.grad_norm", norm, steps);
     check(oracle, "traj.lr", rate, steps);
     check(oracle, "traj.loss_after", &after, 1);
-    check(oracle, "final_logits", logits, N * labels);
-    check_parameters(oracle, &decoder.parameters, "final.", decoder.parameters.values);
+    if (scores > 0) check(oracle, "final_logits", o->logits, scores);
+    check_parameters(oracle, &decoder->parameters, "final.", decoder->parameters.values);
     adamw_close(&optimizer);
-    memory_free(losses);
-    memory_free(d_logits);
-    memory_free(logits);
-    memory_free(label);
-    decoder_run_close(run);
+}
+
+static void run_classify_step(struct oracle *oracle, bool two_labels) {
+    struct objective o = {.gradient = classify_gradient, .count = 1};
+    open_model(oracle, &o.decoder, true);
+    struct packed packed = pack(json_member(json_member(oracle->root, "inputs"), "sequences"));
+    o.packed = &packed;
+    o.run = open_run(&o.decoder, &packed.batch, true);
+    const size_t N = (size_t)packed.batch.N, scores = N * (size_t)o.decoder.config.labels;
+    o.labels = read_labels(oracle, two_labels ? "base_labels" : "labels");
+    if (two_labels) {
+        o.cc_labels = read_labels(oracle, "cc_labels");
+        o.base_classes = (int64_t)hyper(oracle, "n_base");
+        o.cc_weight = (float)hyper(oracle, "cc_weight");
+    }
+    o.logits = memory_alloc(scores, sizeof *o.logits);
+    o.d_logits = memory_alloc(scores, sizeof *o.d_logits);
+    o.losses = memory_alloc(N, sizeof *o.losses);
+    o.cc_losses = memory_alloc(N, sizeof *o.cc_losses);
+    run_trajectory(oracle, &o);
+    float *const owned[] = {o.logits, o.d_logits, o.losses, o.cc_losses};
+    for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) memory_free(owned[i]);
+    memory_free(o.labels);
+    memory_free(o.cc_labels);
+    decoder_run_close(o.run);
     packed_free(&packed);
-    decoder_close(&decoder);
+    decoder_close(&o.decoder);
+}
+
+/* One micro-batch of prompts and completions: the tokens, the rows that predict completion tokens, and those tokens. */
+static struct packed pack_completions(const json_node *pairs, int32_t **rows, int32_t **targets) {
+    struct packed packed = {0};
+    size_t T = 0, Q = 0;
+    for (const json_node *pair = json_first(pairs); pair != NULL; pair = json_next(pair)) {
+        T += json_count(json_member(pair, "prompt")) + json_count(json_member(pair, "completion"));
+        Q += json_count(json_member(pair, "completion"));
+    }
+    packed.tokens = memory_alloc(T, sizeof *packed.tokens);
+    packed.offsets = memory_alloc(json_count(pairs) + 1, sizeof *packed.offsets);
+    *rows = memory_alloc(Q, sizeof **rows);
+    *targets = memory_alloc(Q, sizeof **targets);
+    int32_t t = 0, n = 0, q = 0;
+    packed.offsets[0] = 0;
+    for (const json_node *pair = json_first(pairs); pair != NULL; pair = json_next(pair)) {
+        for (const json_node *id = json_first(json_member(pair, "prompt")); id != NULL; id = json_next(id))
+            packed.tokens[t++] = integer(id);
+        for (const json_node *id = json_first(json_member(pair, "completion")); id != NULL; id = json_next(id)) {
+            (*rows)[q] = t - 1;
+            (*targets)[q++] = integer(id);
+            packed.tokens[t++] = integer(id);
+        }
+        packed.offsets[++n] = t;
+    }
+    packed.batch =
+        (struct batch){.T = t, .N = n, .tokens = packed.tokens, .offsets = packed.offsets, .rows = *rows, .Q = q};
+    return packed;
+}
+
+/* Room for the largest of the micro-batches. */
+static void open_sft_run(struct objective *o) {
+    struct error error = {0};
+    struct run_plan plan = {.train = true};
+    for (size_t m = 0; m < o->count; m++) {
+        const struct batch *batch = &o->packed[m].batch;
+        if (batch->T > plan.T) plan.T = batch->T;
+        if (batch->N > plan.N) plan.N = batch->N;
+        if (batch->Q > plan.rows) plan.rows = batch->Q;
+    }
+    if (!decoder_run_plan(&plan, &o->decoder, 0, &error) ||
+        !decoder_run_open_planned(&o->run, &o->decoder, &plan, &error) ||
+        !lm_loss_open(&o->lm, &o->decoder, plan.rows, &error))
+        die(&error);
+    for (size_t m = 0; m < o->count; m++) {
+        if (!batch_check(&o->decoder, o->run, &o->packed[m].batch, &error)) die(&error);
+    }
+    o->log_p = memory_alloc((size_t)plan.rows, sizeof *o->log_p);
+    o->coefficients = memory_alloc((size_t)plan.rows, sizeof *o->coefficients);
+    o->d_hidden = memory_alloc((size_t)(plan.rows * o->decoder.config.C), sizeof *o->d_hidden);
+}
+
+static void run_sft_step(struct oracle *oracle, bool lora) {
+    struct objective o = {.gradient = sft_gradient};
+    struct error error = {0};
+    open_model(oracle, &o.decoder, lora);
+    if (!lora && !decoder_train_all(&o.decoder, &error)) die(&error);
+    const json_node *micro_batches = json_member(json_member(oracle->root, "inputs"), "micro_batches");
+    o.count = json_count(micro_batches);
+    o.packed = memory_zero(o.count, sizeof *o.packed);
+    o.rows = memory_zero(o.count, sizeof *o.rows);
+    o.targets = memory_zero(o.count, sizeof *o.targets);
+    o.nll_sums = memory_zero(o.count, sizeof *o.nll_sums);
+    o.target_count = memory_zero(o.count, sizeof *o.target_count);
+    size_t m = 0;
+    for (const json_node *pairs = json_first(micro_batches); pairs != NULL; pairs = json_next(pairs), m++)
+        o.packed[m] = pack_completions(pairs, &o.rows[m], &o.targets[m]);
+    open_sft_run(&o);
+    run_trajectory(oracle, &o);
+    for (m = 0; m < o.count; m++) {
+        packed_free(&o.packed[m]);
+        memory_free(o.rows[m]);
+        memory_free(o.targets[m]);
+    }
+    void *const owned[] = {o.packed,       o.rows,  o.targets,      o.nll_sums,
+                           o.target_count, o.log_p, o.coefficients, o.d_hidden};
+    for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) memory_free(owned[i]);
+    lm_loss_close(&o.lm);
+    decoder_run_close(o.run);
+    decoder_close(&o.decoder);
 }
 
 static void check_reported(void *oracle, const char *name, const float *got, int64_t count) {
@@ -298,7 +451,13 @@ static void run_case(struct oracle *oracle) {
     } else if (strcmp(kind, "classify") == 0) {
         run_classify(oracle);
     } else if (strcmp(kind, "classify_step") == 0) {
-        run_classify_step(oracle);
+        run_classify_step(oracle, false);
+    } else if (strcmp(kind, "two_label_step") == 0) {
+        run_classify_step(oracle, true);
+    } else if (strcmp(kind, "sft_step") == 0) {
+        run_sft_step(oracle, false);
+    } else if (strcmp(kind, "sft_lora_step") == 0) {
+        run_sft_step(oracle, true);
     } else if (strcmp(kind, "generate") == 0) {
         run_generate(oracle);
     } else if (!oracle_encoder_run(kind, oracle->directory, oracle->root, &report)) {

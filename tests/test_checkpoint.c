@@ -80,7 +80,7 @@ static void write_whole(const struct checkpoint *made, const char *name) {
 
 static void logits_of(const char *name, float logits[TOKENS * VOCABULARY]) {
     static const int32_t tokens[TOKENS] = {3, 9, 22, 1, 0, 14, 5}, offsets[3] = {0, 4, TOKENS};
-    const struct batch batch = {TOKENS, 2, tokens, offsets};
+    const struct batch batch = {.T = TOKENS, .N = 2, .tokens = tokens, .offsets = offsets};
     struct decoder decoder;
     struct decoder_run *run = NULL;
     struct error error = {0};

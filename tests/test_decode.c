@@ -50,7 +50,7 @@ static void open_model(struct model *model, bool grouped) {
     for (int i = 0; i < LENGTH; i++) model->tokens[i] = (int32_t)rng_below(&rng, VOCABULARY);
     model->logits = malloc(sizeof(float) * LENGTH * VOCABULARY);
     const int32_t offsets[] = {0, LENGTH};
-    const struct batch batch = {LENGTH, 1, model->tokens, offsets};
+    const struct batch batch = {.T = LENGTH, .N = 1, .tokens = model->tokens, .offsets = offsets};
     struct decoder_run *run;
     assert_true(decoder_run_open(&run, &model->decoder, LENGTH, 1, false, &error));
     decoder_logits(&model->decoder, run, &batch, model->logits);

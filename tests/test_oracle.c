@@ -81,6 +81,17 @@ static void caml_agrees_with_the_reference(void **state) {
     run_kind("caml");
 }
 
+static void supervised_fine_tuning_agrees_with_the_reference(void **state) {
+    (void)state;
+    run_kind("sft_step");
+    run_kind("sft_lora_step");
+}
+
+static void training_of_two_labels_agrees_with_the_reference(void **state) {
+    (void)state;
+    run_kind("two_label_step");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_agree_with_the_reference),
@@ -89,6 +100,8 @@ int main(void) {
         cmocka_unit_test(greedy_continuations_agree_with_the_reference),
         cmocka_unit_test(bert_agrees_with_the_reference),
         cmocka_unit_test(caml_agrees_with_the_reference),
+        cmocka_unit_test(supervised_fine_tuning_agrees_with_the_reference),
+        cmocka_unit_test(training_of_two_labels_agrees_with_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -259,7 +259,14 @@ static void adapters_that_would_be_computed_wrongly_are_refused(void **state) {
     refuse_adapter("{\"peft_type\":\"IA3\"}", "IA3");
     refuse_adapter("{\"peft_type\":\"LORA\",\"r\":0,\"lora_alpha\":1}", "\"r\"");
     refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"use_dora\":true}", "use_dora");
-    refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"rank_pattern\":{\"q\":2}}", "rank_pattern");
+    refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"target_modules\":[\"q_proj\"],"
+                   "\"rank_pattern\":{\"q_proj\":0}}",
+                   "rank_pattern");
+    refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"exclude_modules\":[\"q_proj\"]}",
+                   "exclude_modules");
+    refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"target_modules\":[\"q_proj\"],"
+                   "\"modules_to_save\":[\"embed_tokens\"]}",
+                   "embed_tokens");
     refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"bias\":\"all\"}", "bias");
     refuse_adapter("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1,\"target_modules\":[\"embed_tokens\"]}",
                    "embed_tokens");

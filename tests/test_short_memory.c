@@ -66,7 +66,7 @@ static void write_model(void) {
     decoder_close(&decoder);
     assert_true(decoder_open(&decoder, folder_path("model"), &error));
     assert_true(decoder_add_lora(&decoder, &lora, 3, 1, &error));
-    assert_true(decoder_write_adapter(&decoder, folder_path("adapter"), &lora, "model", &error));
+    assert_true(decoder_write_adapter(&decoder, folder_path("adapter"), "model", &error));
     decoder_close(&decoder);
 }
 

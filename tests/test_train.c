@@ -504,8 +504,12 @@ static void lora_trains_an_adapter_that_opens_as_a_classifier(void **state) {
     assert_int_equal(config.rank, 4);
     assert_true(config.alpha == 8.0 && config.saves_score);
     for (int kind = 0; kind < PROJECTIONS; kind++) {
-        assert_int_equal(config.targets[kind], kind == PROJECTION_Q || kind == PROJECTION_V || kind == PROJECTION_DOWN);
+        int64_t rank;
+        double alpha;
+        assert_true(adapter_config_term(&config, 0, (enum projection_kind)kind, &rank, &alpha, &error));
+        assert_int_equal(rank, kind == PROJECTION_Q || kind == PROJECTION_V || kind == PROJECTION_DOWN ? 4 : 0);
     }
+    adapter_config_free(&config);
     const struct run_log run = read_log("adapter");
     const double loss_of_base = dev_loss_of("broken", &before), loss = dev_loss_of("adapter", &after);
     assert_true(run.losses[STEPS - 1] < 0.5 * run.losses[0]);

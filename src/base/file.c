@@ -378,3 +378,11 @@ bool path_join(char *out, size_t capacity, const char *directory, const char *na
     const int written = snprintf(out, capacity, "%s%s%s", directory, between, name);
     return written >= 0 && (size_t)written < capacity;
 }
+
+bool file_copy(const char *from, const char *to, struct error *error) {
+    struct text text = {0};
+    const bool done =
+        file_read(&text, from, 0, error) && file_write(to, text.data == NULL ? "" : text.data, text.length, error);
+    text_free(&text);
+    return done;
+}

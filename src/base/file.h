@@ -51,6 +51,9 @@ bool gzip_member(struct text *out, const char *bytes, size_t length, struct erro
 /* file_writer in one call. */
 bool file_write(const char *path, const void *bytes, size_t length, struct error *error);
 
+/* Copies a file's bytes (a .gz unpacked and packed again). */
+bool file_copy(const char *from, const char *to, struct error *error);
+
 bool path_is_directory(const char *path);
 bool path_exists(const char *path);
 /* True also when there is no such directory. Entries that begin with a dot do not count. */

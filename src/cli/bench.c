@@ -201,7 +201,7 @@ static bool open_step(struct step_case *c, struct error *error) {
     for (int t = 0; t < NOTES * LENGTH; t++) tokens[t] = t * 7919 % 8000;
     for (int n = 0; n <= NOTES; n++) offsets[n] = n * LENGTH;
     for (int n = 0; n < NOTES; n++) labels[n] = n * 13 % 674;
-    c->batch = (struct batch){NOTES * LENGTH, NOTES, tokens, offsets};
+    c->batch = (struct batch){.T = NOTES * LENGTH, .N = NOTES, .tokens = tokens, .offsets = offsets};
     c->labels = labels;
     c->optimizer = (struct adamw){.beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-8, .weight_decay = 0.05, .max_norm = 1};
     c->logits = memory_alloc(NOTES * 674, sizeof(float));

@@ -340,7 +340,7 @@ static bool bench_type(struct bench *bench, const struct model_config *config, e
     c->error = error;
     for (int t = 0; t < TOKENS; t++) c->tokens[t] = (int32_t)(t * 7919 % config->V);
     c->offsets[1] = TOKENS;
-    c->batch = (struct batch){TOKENS, 1, c->tokens, c->offsets};
+    c->batch = (struct batch){.T = TOKENS, .N = 1, .tokens = c->tokens, .offsets = c->offsets};
     bool done = random_decoder(&c->decoder, config, dtype, error) && bench_decoding(c);
     decode_close(c->decode);
     kv_cache_close(c->cache);

@@ -22,6 +22,7 @@ static const struct command commands[] = {
     {"metrics", "the papers' metrics from logits and labels", command_metrics},
     {"train", "train a model or a tokenizer from a recipe", command_train},
     {"prepare", "MIMIC-IV's notes and DRGs to a dataset for training", command_prepare},
+    {"export", "write a model with its adapters merged", command_export},
     {"synth", "write a synthetic cohort in MIMIC-IV's file format", command_synth},
     {"tokenize", "text to token ids and back", command_tokenize},
     {"bench", "measure this machine and casemix on it", command_bench},

@@ -23,6 +23,8 @@ static void print_help(void) {
          "  --set KEY=VALUE   overrides a key of the recipe; may be repeated\n"
          "  --resume          goes on from the run's last checkpoint, to the same bytes as an uninterrupted run\n"
          "  --plan            prints parameters, memory and steps, and stops\n"
+         "  --memory MIB      resident memory the run may take [what is free]; layers whose activations do not fit "
+         "are\n                    computed twice, to the same bits\n"
          "  --stop-after N    stops after N steps in all, as an interrupt would\n"
          "  --compute TYPE    auto, f32, bf16 (large products round to it) or int8 (LoRA over weights in eight bits) "
          "[auto]\n"
@@ -49,7 +51,7 @@ static bool read_number(const char *option, const char *value, int64_t high, int
 
 static bool read_option(int option, struct train_options *options, char **argv, struct error *error);
 
-enum { DATA = 1, OUT, MODEL, TOKENIZER, SET, RESUME, PLAN, STOP_AFTER, COMPUTE, INT8_CACHE, THREADS, HELP };
+enum { DATA = 1, OUT, MODEL, TOKENIZER, SET, RESUME, PLAN, STOP_AFTER, MEMORY, COMPUTE, INT8_CACHE, THREADS, HELP };
 
 static bool read_options(int argc, char **argv, struct train_options *options, struct error *error) {
     static const struct option names[] = {{"data", 1, 0, DATA},
@@ -60,6 +62,7 @@ static bool read_options(int argc, char **argv, struct train_options *options, s
                                           {"resume", 0, 0, RESUME},
                                           {"plan", 0, 0, PLAN},
                                           {"stop-after", 1, 0, STOP_AFTER},
+                                          {"memory", 1, 0, MEMORY},
                                           {"compute", 1, 0, COMPUTE},
                                           {"int8-cache", 1, 0, INT8_CACHE},
                                           {"threads", 1, 0, THREADS},
@@ -113,6 +116,10 @@ static bool read_option(int option, struct train_options *options, char **argv, 
         return compute_parse(optarg, &settings->compute, error);
     case INT8_CACHE:
         settings->int8_cache = optarg;
+        return true;
+    case MEMORY:
+        if (!read_number("memory", optarg, (int64_t)1 << 40, &settings->memory, error)) return false;
+        settings->memory <<= 20;
         return true;
     case THREADS:
         if (!read_number("threads", optarg, 1024, &threads, error)) return false;

@@ -11,19 +11,11 @@
  * stay in cache. */
 #define BATCH_TOKENS 4096
 
-/* An adapter run names its base model relative to itself. */
-static bool base_directory(const struct run_card *card, const char *directory, char *base, size_t capacity,
-                           struct error *error) {
-    const bool fits = card->base[0] == '/' ? (size_t)snprintf(base, capacity, "%s", card->base) < capacity
-                                           : path_join(base, capacity, directory, card->base);
-    return fits || error_set(error, "%s/casemix.json: the path of the base model is too long", directory);
-}
-
 static bool open_decoder(struct classifier *classifier, const char *directory, struct error *error) {
     classifier->network = network_of_decoder(&classifier->decoder);
     if (classifier->card.base[0] == '\0') return decoder_open(&classifier->decoder, directory, error);
     char base[4096];
-    if (!base_directory(&classifier->card, directory, base, sizeof base, error)) return false;
+    if (!run_card_base(&classifier->card, directory, base, sizeof base, error)) return false;
     if (!decoder_open(&classifier->decoder, base, error)) return error_context(error, "base model of %s", directory);
     return decoder_open_adapter(&classifier->decoder, directory, false, error);
 }

@@ -29,6 +29,9 @@ struct run_card {
 };
 bool run_card_load(struct run_card *card, const char *directory, struct error *error);
 bool run_card_write(const struct run_card *card, const char *directory, struct error *error);
+/* Where the base model of an adapter run lies: the run names it relative to itself, or absolutely. */
+bool run_card_base(const struct run_card *card, const char *directory, char *base, size_t capacity,
+                   struct error *error);
 void run_card_free(struct run_card *card);
 
 struct classifier {

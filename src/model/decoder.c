@@ -4,24 +4,13 @@
 #include "model/decoder.h"
 #include "base/error.h"
 #include "base/rng.h"
+#include "model/decoder_tensors.h"
 #include "model/names.h"
 #include "model/quantise.h"
 #include "model/safetensors.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Where one tensor of the model lives, and what a fresh one is filled with. */
-struct tensor_slot {
-    struct matrix *matrix;
-    float **gradient;
-    int64_t rows, cols;
-    bool vector;
-    double deviation; /* of the normal distribution of a fresh tensor */
-    float constant;   /* added to it: 1 for norms */
-};
-
-typedef bool tensor_visitor(void *context, const char *name, const struct tensor_slot *slot, struct error *error);
 
 /* Rows and columns of a projection's weight [outputs, inputs], and whether it has a bias. */
 static void projection_shape(const struct model_config *config, enum projection_kind kind, int64_t *outputs,
@@ -75,8 +64,7 @@ static bool visit_layer(struct decoder *decoder, int64_t l, tensor_visitor *visi
     return true;
 }
 
-/* Every tensor of the model in the order of the checkpoint's names; the head last. */
-static bool decoder_each_tensor(struct decoder *decoder, tensor_visitor *visit, void *context, struct error *error) {
+bool decoder_each_tensor(struct decoder *decoder, tensor_visitor *visit, void *context, struct error *error) {
     const struct model_config *config = &decoder->config;
     const double deviation = (double)config->initializer_range;
     const struct tensor_slot embedding = {
@@ -203,7 +191,25 @@ bool decoder_train_all(struct decoder *decoder, struct error *error) {
         decoder->head.weight = decoder->embedding;
         decoder->head.d_weight = decoder->d_embedding;
     }
+    /* Everything lives in the parameters now: the mapped pages need not stay. */
+    safetensors_close(decoder->checkpoint);
+    decoder->checkpoint = NULL;
     return true;
+}
+
+static bool add_frozen_bytes(void *context, const char *name, const struct tensor_slot *slot, struct error *error) {
+    (void)name;
+    (void)error;
+    if (slot->matrix->data != NULL && *slot->gradient == NULL)
+        *(size_t *)context += (size_t)(slot->rows * slot->cols) * dtype_size(slot->matrix->dtype);
+    return true;
+}
+
+size_t decoder_frozen_bytes(const struct decoder *decoder) {
+    struct decoder view = *decoder; /* the list hands out places in it; none is written to */
+    size_t bytes = 0;
+    decoder_each_tensor(&view, add_frozen_bytes, &bytes, NULL);
+    return bytes;
 }
 
 struct fill {
@@ -258,6 +264,7 @@ bool decoder_write(const struct decoder *decoder, const char *directory, enum dt
 }
 
 void decoder_close(struct decoder *decoder) {
+    decoder_close_adapters(decoder);
     parameters_free(&decoder->parameters);
     quantised_close(decoder->quantised);
     safetensors_close(decoder->checkpoint);

@@ -28,6 +28,18 @@ static bool decoder_open_run(struct network_run **run, const void *model, int64_
     return true;
 }
 
+static bool decoder_plan_run(struct run_plan *plan, const void *model, size_t budget, struct error *error) {
+    return decoder_run_plan(plan, model, budget, error);
+}
+
+static bool decoder_open_planned(struct network_run **run, const void *model, const struct run_plan *plan,
+                                 struct error *error) {
+    struct decoder_run *own;
+    if (!decoder_run_open_planned(&own, model, plan, error)) return false;
+    *run = (struct network_run *)own;
+    return true;
+}
+
 static void decoder_close_run(struct network_run *run) {
     decoder_run_close((struct decoder_run *)run);
 }
@@ -58,10 +70,18 @@ static bool decoder_write_config(const void *model, const char *directory, const
 
 struct network network_of_decoder(struct decoder *decoder) {
     static const struct network_functions functions = {
-        decoder_shape,       decoder_parameters, decoder_size,     decoder_open_run, decoder_close_run,
-        decoder_check_batch, decoder_forward,    decoder_backward, decoder_save,     decoder_write_config,
+        decoder_shape,    decoder_parameters,   decoder_size,      decoder_open_run,
+        decoder_plan_run, decoder_open_planned, decoder_close_run, decoder_check_batch,
+        decoder_forward,  decoder_backward,     decoder_save,      decoder_write_config,
     };
     return (struct network){NETWORK_DECODER, &functions, decoder};
+}
+
+/* For families that keep all their activations: they fit, or the run is refused. */
+static bool fits(const struct run_plan *plan, size_t budget, struct error *error) {
+    return budget == 0 || plan->bytes <= budget ||
+           error_set(error, "a batch of %lld tokens needs %zu MiB of activations, %zu MiB are left", (long long)plan->T,
+                     plan->bytes >> 20, budget >> 20);
 }
 
 static struct network_shape encoder_shape(const void *model) {
@@ -83,6 +103,15 @@ static bool encoder_open_run(struct network_run **run, const void *model, int64_
     if (!encoder_run_open(&own, model, T, N, train, error)) return false;
     *run = (struct network_run *)own;
     return true;
+}
+
+static bool encoder_plan_run(struct run_plan *plan, const void *model, size_t budget, struct error *error) {
+    return encoder_run_size(model, plan->T, plan->N, plan->train, &plan->bytes, error) && fits(plan, budget, error);
+}
+
+static bool encoder_open_planned(struct network_run **run, const void *model, const struct run_plan *plan,
+                                 struct error *error) {
+    return encoder_open_run(run, model, plan->T, plan->N, plan->train, error);
 }
 
 static void encoder_close_run(struct network_run *run) {
@@ -115,8 +144,9 @@ static bool encoder_write_config(const void *model, const char *directory, const
 
 struct network network_of_encoder(struct encoder *encoder) {
     static const struct network_functions functions = {
-        encoder_shape,       encoder_parameters, encoder_size,     encoder_open_run, encoder_close_run,
-        encoder_check_batch, encoder_forward,    encoder_backward, encoder_save,     encoder_write_config,
+        encoder_shape,    encoder_parameters,   encoder_size,      encoder_open_run,
+        encoder_plan_run, encoder_open_planned, encoder_close_run, encoder_check_batch,
+        encoder_forward,  encoder_backward,     encoder_save,      encoder_write_config,
     };
     return (struct network){NETWORK_BERT, &functions, encoder};
 }
@@ -140,6 +170,15 @@ static bool caml_open_run(struct network_run **run, const void *model, int64_t T
     if (!caml_run_open(&own, model, T, N, train, error)) return false;
     *run = (struct network_run *)own;
     return true;
+}
+
+static bool caml_plan_run(struct run_plan *plan, const void *model, size_t budget, struct error *error) {
+    return caml_run_size(model, plan->T, plan->N, plan->train, &plan->bytes, error) && fits(plan, budget, error);
+}
+
+static bool caml_open_planned(struct network_run **run, const void *model, const struct run_plan *plan,
+                              struct error *error) {
+    return caml_open_run(run, model, plan->T, plan->N, plan->train, error);
 }
 
 static void caml_close_run(struct network_run *run) {
@@ -172,8 +211,8 @@ static bool caml_write_config(const void *model, const char *directory, const ch
 
 struct network network_of_caml(struct caml *caml) {
     static const struct network_functions functions = {
-        caml_shape,       caml_parameters, caml_size,     caml_open_run, caml_close_run,
-        caml_check_batch, caml_forward,    caml_backward, caml_save,     caml_write_config,
+        caml_shape,     caml_parameters,  caml_size,    caml_open_run, caml_plan_run, caml_open_planned,
+        caml_close_run, caml_check_batch, caml_forward, caml_backward, caml_save,     caml_write_config,
     };
     return (struct network){NETWORK_CAML, &functions, caml};
 }

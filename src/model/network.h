@@ -30,6 +30,10 @@ struct network_functions {
     bool (*run_size)(const void *model, int64_t T, int64_t N, bool train, size_t *bytes, struct error *error);
     bool (*run_open)(struct network_run **run, const void *model, int64_t T, int64_t N, bool train,
                      struct error *error);
+    /* Memory within a budget (decoder_run_plan); only the decoder can do with less by computing twice. */
+    bool (*run_plan)(struct run_plan *plan, const void *model, size_t budget, struct error *error);
+    bool (*run_open_planned)(struct network_run **run, const void *model, const struct run_plan *plan,
+                             struct error *error);
     void (*run_close)(struct network_run *run);
     bool (*check)(const void *model, const struct network_run *run, const struct batch *batch, struct error *error);
     void (*forward)(const void *model, struct network_run *run, const struct batch *batch, uint64_t dropout_seed,

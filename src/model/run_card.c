@@ -100,6 +100,13 @@ bool run_card_write(const struct run_card *card, const char *directory, struct e
     return done;
 }
 
+bool run_card_base(const struct run_card *card, const char *directory, char *base, size_t capacity,
+                   struct error *error) {
+    const bool fits = card->base[0] == '/' ? (size_t)snprintf(base, capacity, "%s", card->base) < capacity
+                                           : path_join(base, capacity, directory, card->base);
+    return fits || error_set(error, "%s/casemix.json: the path of the base model is too long", directory);
+}
+
 void run_card_free(struct run_card *card) {
     labels_free(&card->labels);
     *card = (struct run_card){0};

@@ -70,9 +70,19 @@ struct tensor_to_write {
     enum dtype dtype; /* stored as */
     int dims;
     int64_t shape[SAFETENSORS_DIMS];
-    const void *data; /* f32, narrowed while writing; of DTYPE_INT8, the bytes themselves */
+    const void
+        *data; /* f32, narrowed while writing; of DTYPE_INT8, the bytes themselves; NULL: it comes from a source */
 };
 bool safetensors_write(const char *path, const struct tensor_to_write *tensors, size_t count,
                        const char *const *metadata_pairs, size_t pairs, struct error *error);
+
+/* The same with tensors that are made on the way: `rows` gives rows of tensor `index` (a vector is one row) as f32. */
+struct tensor_source {
+    void (*rows)(const void *context, size_t index, int64_t first, int64_t count, float *out);
+    const void *context;
+};
+bool safetensors_write_from(const char *path, const struct tensor_to_write *tensors, size_t count,
+                            const struct tensor_source *source, const char *const *metadata_pairs, size_t pairs,
+                            struct error *error);
 
 #endif

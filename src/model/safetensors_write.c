@@ -40,16 +40,16 @@ static void build_header(struct text *header, const struct tensor_to_write *tens
     while (header->length % 8 != 0 && !header->failed) text_add_char(header, ' ');
 }
 
-static bool write_tensor(struct file_writer *writer, const struct tensor_to_write *tensor, struct error *error) {
+static bool write_elements(struct file_writer *writer, enum dtype dtype, const void *data, int64_t elements,
+                           struct error *error) {
     enum { PIECE = 1 << 14 };
-    const int64_t elements = elements_of(tensor);
     uint16_t narrow[PIECE];
-    const float *wide = tensor->data;
-    if (tensor->dtype == DTYPE_F32 || tensor->dtype == DTYPE_INT8)
-        return file_writer_write(writer, tensor->data, (size_t)elements * dtype_size(tensor->dtype), error);
+    const float *wide = data;
+    if (dtype == DTYPE_F32 || dtype == DTYPE_INT8)
+        return file_writer_write(writer, data, (size_t)elements * dtype_size(dtype), error);
     for (int64_t first = 0; first < elements; first += PIECE) {
         const int64_t count = elements - first < PIECE ? elements - first : PIECE;
-        if (tensor->dtype == DTYPE_BF16)
+        if (dtype == DTYPE_BF16)
             narrow_bf16(narrow, wide + first, count);
         else
             narrow_f16(narrow, wide + first, count);
@@ -58,8 +58,31 @@ static bool write_tensor(struct file_writer *writer, const struct tensor_to_writ
     return true;
 }
 
+/* A tensor whose rows are made on the way, about 4 MiB of them at a time. */
+static bool write_made(struct file_writer *writer, const struct tensor_to_write *tensor, size_t index,
+                       const struct tensor_source *source, struct error *error) {
+    const int64_t rows = tensor->dims == 1 ? 1 : tensor->shape[0], cols = elements_of(tensor) / (rows > 0 ? rows : 1);
+    const int64_t wanted = cols > 0 ? ((int64_t)1 << 20) / cols : rows, piece = wanted < 1 ? 1 : wanted;
+    float *values = memory_alloc((size_t)piece, (size_t)cols * sizeof *values);
+    if (values == NULL) return memory_error(error, (size_t)(piece * cols) * sizeof *values, tensor->name);
+    bool done = true;
+    for (int64_t first = 0; done && first < rows; first += piece) {
+        const int64_t count = rows - first < piece ? rows - first : piece;
+        source->rows(source->context, index, first, count, values);
+        done = write_elements(writer, tensor->dtype, values, count * cols, error);
+    }
+    memory_free(values);
+    return done;
+}
+
 bool safetensors_write(const char *path, const struct tensor_to_write *tensors, size_t count,
                        const char *const *metadata_pairs, size_t pairs, struct error *error) {
+    return safetensors_write_from(path, tensors, count, NULL, metadata_pairs, pairs, error);
+}
+
+bool safetensors_write_from(const char *path, const struct tensor_to_write *tensors, size_t count,
+                            const struct tensor_source *source, const char *const *metadata_pairs, size_t pairs,
+                            struct error *error) {
     struct text header = {0};
     build_header(&header, tensors, count, metadata_pairs, pairs);
     struct file_writer *writer = NULL;
@@ -68,7 +91,12 @@ bool safetensors_write(const char *path, const struct tensor_to_write *tensors, 
     for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)header.length >> (8 * i));
     done = done && file_writer_write(writer, length, sizeof length, error) &&
            file_writer_write(writer, header.data, header.length, error);
-    for (size_t i = 0; done && i < count; i++) done = write_tensor(writer, &tensors[i], error);
+    for (size_t i = 0; done && i < count; i++) {
+        const struct tensor_to_write *tensor = &tensors[i];
+        done = source != NULL && tensor->data == NULL
+                   ? write_made(writer, tensor, i, source, error)
+                   : write_elements(writer, tensor->dtype, tensor->data, elements_of(tensor), error);
+    }
     done = done && file_writer_commit(writer, error);
     file_writer_close(writer);
     text_free(&header);

@@ -19,13 +19,14 @@ struct attention_shape {
 
 /* Sequences of a packed batch. Sequence n has keys offsets[n] .. offsets[n+1]-1 (token rows). Its queries are either
  * all its tokens (query_rows NULL: query row = token row), or a subset: queries query_offsets[n] ..
- * query_offsets[n+1]-1, where query_rows[i] is the token row at which query i stands (rising within a sequence). A
- * query sees the keys of its sequence up to its own row. */
+ * query_offsets[n+1]-1, where query_rows[i] is the token row at which query i stands (not falling within a sequence). A
+ * query sees the keys of its sequence up to its own row, and all keys of the sequence's parent. */
 struct attention_batch {
     int64_t N;
     const int32_t *offsets;       /* [N+1] */
     const int32_t *query_offsets; /* [N+1], NULL if query_rows is NULL */
     const int32_t *query_rows;    /* [queries] or NULL */
+    const int32_t *parents;       /* [N] an earlier sequence that has no parent itself, or -1; NULL: nobody has one */
 };
 
 /* q [queries, H*D], k, v [T, K*D], out [queries, H*D], log_sum [queries, H] (log of the sum of exp of the scaled

@@ -35,6 +35,21 @@ static inline struct head_view head_view_of(const struct attention_shape *shape,
     return view;
 }
 
+/* Keys that the queries of a sequence see: its own, up to each query, or all of its parent's. */
+struct key_range {
+    int64_t first, count; /* token rows */
+    bool own;
+};
+
+static inline struct key_range key_range_of(const struct attention_batch *batch, int64_t n, bool own) {
+    return (struct key_range){batch->offsets[n], batch->offsets[n + 1] - batch->offsets[n], own};
+}
+
+/* The parent of a sequence; -1 if it has none. */
+static inline int64_t parent_of(const struct attention_batch *batch, int64_t n) {
+    return batch->parents == NULL ? -1 : batch->parents[n];
+}
+
 /* Key number, within the sequence, at which query i stands. */
 static inline int64_t query_position(const struct head_view *view, int64_t i) {
     return view->query_rows == NULL ? i : view->query_rows[i] - view->first_key;
@@ -57,6 +72,21 @@ static inline void pack_transposed(float *tile, const float *rows, int64_t strid
         for (int64_t r = 0; r < count; r++) tile[d * KEYS + r] = rows[r * stride + d];
         for (int64_t r = count; r < KEYS; r++) tile[d * KEYS + r] = 0;
     }
+}
+
+/* Keys of the tile from k0 on, `present` of them, that query i sees. */
+static inline int64_t keys_seen(const struct head_view *view, const struct key_range *range, int64_t i, int64_t k0,
+                                int64_t present) {
+    if (!range->own) return present;
+    const int64_t visible = query_position(view, i) + 1 - k0;
+    return visible < 0 ? 0 : visible < present ? visible : present;
+}
+
+/* The first query that sees any key from k0 on; queries stand in rising order. */
+static inline int64_t first_query_seeing(const struct head_view *view, const struct key_range *range, int64_t k0) {
+    int64_t i = 0;
+    while (range->own && i < view->queries && query_position(view, i) < k0) i++;
+    return i;
 }
 
 #endif

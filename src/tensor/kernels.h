@@ -36,10 +36,18 @@ void embedding_backward(float *d_table, const float *d_out, const int32_t *token
 void cross_entropy(float *losses, float *d_logits, const float *logits, const int32_t *labels, int64_t N, int64_t V,
                    float scale);
 
+/* The same over some columns of rows of V logits, as if there were no others: one matrix of scores for two labels. The
+ * labels count from columns.first; d_logits gets those columns only. */
+struct columns {
+    int64_t first, count;
+};
+void cross_entropy_columns(float *losses, float *d_logits, const float *logits, const int32_t *labels, int64_t N,
+                           int64_t V, struct columns columns, float scale);
+
 /* p = softmax of each row, in place allowed. */
 void softmax_rows(float *p, const float *logits, int64_t N, int64_t V);
 
-/* out [count,C] = rows `index` of in; and its transpose: out rows `index` += in rows (indices distinct). */
+/* out [count,C] = rows `index` of in; and its transpose: out rows `index` += in rows, in order. */
 void rows_gather(float *out, const float *in, const int32_t *index, int64_t count, int64_t C);
 void rows_scatter_add(float *out, const float *in, const int32_t *index, int64_t count, int64_t C);
 

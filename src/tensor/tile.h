@@ -9,6 +9,10 @@
 
 enum { LANES = 16 };
 
+/* Arrays that stand in for the second operand and the result of a product begin on a cache line: a vector that lies
+ * across two costs two loads. */
+#define TILE_ALIGNED _Alignas(64)
+
 /* Loads and stores need no more alignment than a float has. */
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float)), may_alias));
 
@@ -28,7 +32,11 @@ static inline __attribute__((always_inline)) void tile_block(float *C, int64_t l
     }
     for (int64_t k = 0; k < depth; k++) {
         for (int w = 0; w < W; w++) {
-            const lanes b = *(const lanes *)(B + k * ldb + w * LANES);
+            lanes b = *(const lanes *)(B + k * ldb + w * LANES);
+#ifdef __AVX512F__
+            /* Else gcc makes b a memory operand of each of the R products, and the load ports become the limit. */
+            __asm__("" : "+v"(b));
+#endif
             for (int r = 0; r < R; r++) sums[r][w] += A.data[r * A.row_stride + k * A.depth_stride] * b;
         }
     }

@@ -81,7 +81,7 @@ bool training_save_model(const struct training *training, struct error *error) {
     if (settings->recipe->lora == NULL)
         return training->network.call->write(training->network.model, settings->out, training->train->save_dtype,
                                              error);
-    return decoder_write_adapter(&training->decoder, settings->out, &training->lora, settings->model, error);
+    return decoder_write_adapter(&training->decoder, settings->out, settings->model, error);
 }
 
 bool training_log(const struct training *training, const char *line, struct error *error) {

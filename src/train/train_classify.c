@@ -119,7 +119,7 @@ static void evaluate_dev(struct training *training, double *loss, double *accura
     for (int64_t from = 0; from < count;) {
         const int64_t to = micro_end(training, &training->dev, NULL, from, count);
         const struct batch batch = pack(training, &training->dev, NULL, from, to);
-        network->call->forward(network->model, training->dev_run, &batch, 0, training->logits);
+        network->call->forward(network->model, training->run, &batch, 0, training->logits);
         cross_entropy(training->losses, NULL, training->logits, training->micro_labels, batch.N, labels, 1);
         sum += sum_losses(training, batch.N);
         for (int64_t n = 0; n < batch.N; n++) {

@@ -22,6 +22,7 @@ struct train_settings {
     bool plan;                 /* print what the run needs and stop */
     enum compute_type compute; /* int8: frozen weights in eight bits */
     const char *int8_cache;    /* as in model/quantise.h; NULL: none */
+    int64_t memory;            /* bytes that the process may hold resident; 0: what is free */
     int64_t stop_after;        /* updates in all after which to stop as on SIGTERM; 0: never */
 };
 

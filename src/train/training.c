@@ -147,8 +147,7 @@ static bool open_buffers(struct training *training, struct error *error) {
         return memory_error(error, (size_t)N * (size_t)labels * sizeof(float), "a micro-batch");
     }
     const struct network *network = &training->network;
-    return network->call->run_open(&training->run, network->model, T, N, true, error) &&
-           network->call->run_open(&training->dev_run, network->model, T, N, false, error);
+    return network->call->run_open_planned(&training->run, network->model, &training->plan, error);
 }
 
 bool training_open(struct training *training, const struct train_settings *settings, struct error *error) {
@@ -158,7 +157,7 @@ bool training_open(struct training *training, const struct train_settings *setti
     if (!trainable_open_reader(training, error) || !open_data(training, error) || !open_model(training, error) ||
         !plan_steps(training, error))
         return false;
-    if (!training_check_memory(training, error)) return false;
+    if (!training_plan_memory(training, error)) return false;
     if (settings->plan) return true;
     training->optimizer = (struct adamw){.beta1 = t->beta1,
                                          .beta2 = t->beta2,
@@ -174,7 +173,6 @@ bool training_open(struct training *training, const struct train_settings *setti
 
 void training_close(struct training *training) {
     if (training->run != NULL) training->network.call->run_close(training->run);
-    if (training->dev_run != NULL) training->network.call->run_close(training->dev_run);
     adamw_close(&training->optimizer);
     decoder_close(&training->decoder);
     encoded_free(&training->data);
@@ -188,66 +186,4 @@ void training_close(struct training *training) {
     memory_free(training->losses);
     memory_free(training->order);
     *training = (struct training){0};
-}
-
-/* Bytes that the run will hold, by what for. */
-struct need {
-    size_t trained, moments, activations, dev_activations, data;
-};
-
-static struct need training_need(const struct training *training) {
-    const size_t total = (size_t)trained(training)->total * sizeof(float);
-    struct need need = {.trained = 2 * total, .moments = 2 * total};
-    need.data = (size_t)(training->data.starts[training->data.count] + training->dev.starts[training->dev.count]) *
-                sizeof(int32_t);
-    const struct network *network = &training->network;
-    network->call->run_size(network->model, training->micro_tokens, training->micro_sequences, true, &need.activations,
-                            NULL);
-    network->call->run_size(network->model, training->micro_tokens, training->micro_sequences, false,
-                            &need.dev_activations, NULL);
-    return need;
-}
-
-static size_t need_total(const struct need *need) {
-    return need->trained + need->moments + need->activations + need->dev_activations + need->data;
-}
-
-/* Memory that can be had without swapping: MemAvailable of /proc/meminfo; 0 if that cannot be read. */
-static size_t available_memory(void) {
-    FILE *file = fopen("/proc/meminfo", "r");
-    char line[256];
-    size_t kilobytes = 0;
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "MemAvailable: %zu kB", &kilobytes) == 1) break;
-    }
-    if (file != NULL) fclose(file);
-    return kilobytes * 1024;
-}
-
-bool training_check_memory(const struct training *training, struct error *error) {
-    const struct need need = training_need(training);
-    const size_t available = available_memory(),
-                 left = need_total(&need) - need.trained - need.data; /* those two are held already */
-    if (available == 0 || left <= available) return true;
-    error_set(error, "the run needs %zu MiB more, %zu MiB are free", left >> 20, available >> 20);
-    return error_hint(error, "lower train.micro_batch_tokens, or train with lora; --plan shows what takes how much");
-}
-
-void training_print_plan(const struct training *training) {
-    const struct need need = training_need(training);
-    const double mib = 1 << 20;
-    printf("trained parameters      %12lld in %zu tensors\n", (long long)trained(training)->total,
-           trained(training)->count);
-    printf("training stays          %12zu (%zu cut to %lld tokens)\n", training->data.count, training->data.truncated,
-           (long long)training->train->max_tokens);
-    printf("tokens an epoch         %12lld\n", (long long)training->data.starts[training->data.count]);
-    printf("steps                   %12lld of %lld stays, in micro-batches of up to %lld tokens\n",
-           (long long)training->steps, (long long)training->train->batch_size, (long long)training->micro_tokens);
-    printf("values and gradients    %12.1f MiB\n", (double)need.trained / mib);
-    printf("optimizer moments       %12.1f MiB\n", (double)need.moments / mib);
-    printf("activations, training   %12.1f MiB\n", (double)need.activations / mib);
-    printf("activations, dev        %12.1f MiB\n", (double)need.dev_activations / mib);
-    printf("data                    %12.1f MiB\n", (double)need.data / mib);
-    printf("in all                  %12.1f MiB of %.1f free\n", (double)need_total(&need) / mib,
-           (double)available_memory() / mib);
 }

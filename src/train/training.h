@@ -27,8 +27,8 @@ struct training {
     struct adamw optimizer;
     struct schedule schedule;
     struct progress_state state;
-    struct network_run *run;               /* forward and backward of a micro-batch */
-    struct network_run *dev_run;           /* inference on dev */
+    struct run_plan plan;
+    struct network_run *run;               /* forward and backward of a micro-batch, and forward of dev */
     int64_t micro_tokens, micro_sequences; /* the largest micro-batch */
     int64_t steps_per_epoch, steps;
     uint32_t *order;                          /* of the current epoch */
@@ -44,11 +44,12 @@ struct training {
 bool training_open(struct training *training, const struct train_settings *settings, struct error *error);
 void training_close(struct training *training);
 
+/* Plans the memory of the run: layers keep their activations as far as settings->memory, or what is free, allows. A run
+ * that cannot fit is refused. After model and data are open, before anything else is allocated. */
+bool training_plan_memory(struct training *training, struct error *error);
+
 /* Prints what the run will need: parameters, memory, steps. */
 void training_print_plan(const struct training *training);
-
-/* Refuses a run that cannot fit into the memory that is free. */
-bool training_check_memory(const struct training *training, struct error *error);
 
 /* The run directory: made (or, on resume, found), with the recipe, the tokenizer, config.json and casemix.json. */
 bool training_prepare_directory(const struct training *training, struct error *error);
