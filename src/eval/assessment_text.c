@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { NAME = 22, TITLE = 34, SHOWN_CONFUSIONS = 10 };
+enum { NAME = 19, TITLE = 34, SHOWN_CONFUSIONS = 10 };
 
 /* "acc@1                    61.2 %  (59.0 to 63.3)" in 48 columns; shares in per cent, others as they are. */
 static void add_cell(struct text *out, const char *name, struct interval interval, bool share, bool ends) {
@@ -14,13 +14,13 @@ static void add_cell(struct text *out, const char *name, struct interval interva
         snprintf(bounds, sizeof bounds, share ? "(%.1f to %.1f)" : "(%.4f to %.4f)", scale * interval.low,
                  scale * interval.high);
     }
-    text_printf(out, share ? "  %-*s %7.1f %% " : "  %-*s %9.4f ", NAME, name, scale * interval.value);
+    text_printf(out, share ? "  %-*s %6.1f %% " : "  %-*s %8.4f ", NAME, name, scale * interval.value);
     text_printf(out, ends ? "%s\n" : "%-18s", bounds);
 }
 
 static void add_pairs(struct text *out, const struct assessment *assessment) {
     const struct interval *m = assessment->metric_intervals, *r = assessment->ratios;
-    text_printf(out, "\n  %-50s%s\n", "DRG", "Base, severity, composed");
+    text_printf(out, "\n  %-47s%s\n", "DRG", "Base, severity, composed");
     add_cell(out, "acc@1", m[ACC1], true, false);
     add_cell(out, "base acc@1", r[RATIO_BASE], true, true);
     add_cell(out, "acc@5", m[ACC5], true, false);
@@ -37,7 +37,7 @@ static void add_pairs(struct text *out, const struct assessment *assessment) {
 
 static void add_money(struct text *out, const struct assessment *assessment) {
     const struct interval *r = assessment->ratios;
-    text_printf(out, "\n  %-50s%s\n", "Case-mix index", "Errors (of all stays)");
+    text_printf(out, "\n  %-47s%s\n", "Case-mix index", "Errors (of all stays)");
     add_cell(out, "true", r[RATIO_CMI_TRUE], false, false);
     add_cell(out, "wrong base only", r[RATIO_WRONG_BASE], true, true);
     add_cell(out, "predicted", r[RATIO_CMI_PREDICTED], false, false);
@@ -51,11 +51,11 @@ static void add_money(struct text *out, const struct assessment *assessment) {
     add_cell(out, "bias of predicted", r[RATIO_BIAS_PREDICTED], true, false);
     add_cell(out, "over-coded", r[RATIO_OVER_SHARE], true, true);
     add_cell(out, "bias of expected", r[RATIO_BIAS_EXPECTED], true, false);
-    add_cell(out, "  mean weight too much", r[RATIO_OVER_EXCESS], false, true);
-    text_printf(out, "%-52s", "");
+    add_cell(out, "mean weight over", r[RATIO_OVER_EXCESS], false, true);
+    text_printf(out, "%-49s", "");
     add_cell(out, "under-coded", r[RATIO_UNDER_SHARE], true, true);
-    text_printf(out, "%-52s", "");
-    add_cell(out, "  mean weight too little", r[RATIO_UNDER_EXCESS], false, true);
+    text_printf(out, "%-49s", "");
+    add_cell(out, "mean weight under", r[RATIO_UNDER_EXCESS], false, true);
 }
 
 static void add_calibration(struct text *out, const struct assessment *assessment) {
