@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"drg", "look up the MS-DRG catalog (v34, v43)", command_drg},
     {"eval", "score a model on a dataset", command_eval},
     {"metrics", "the papers' metrics from logits and labels", command_metrics},
+    {"reward", "DRG-Sapphire's rewards on written answers", command_reward},
     {"train", "train a model or a tokenizer from a recipe", command_train},
     {"synth", "write a synthetic cohort in MIMIC-IV's file format", command_synth},
     {"tokenize", "text to token ids and back", command_tokenize},

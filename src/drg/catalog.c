@@ -133,6 +133,18 @@ const struct drg *catalog_resolve(const struct catalog *catalog, int base, int p
     return options[0];
 }
 
+const struct drg *catalog_find_title(const struct catalog *catalog, const char *title, size_t length) {
+    for (size_t i = 0; i < catalog->count; i++) {
+        const struct drg *drg = &catalog->drgs[i];
+        if (strncmp(drg->title, title, length) == 0 && drg->title[length] == '\0') return drg;
+    }
+    return NULL;
+}
+
+int severity_class(const struct drg *drg) {
+    return drg->paper_severity >= 0 ? drg->paper_severity : (int)drg->severity;
+}
+
 bool grouper_parse(const char *name, enum grouper *grouper, struct error *error) {
     for (int i = 0; i < 2; i++) {
         if (strcmp(name, grouper_name((enum grouper)i)) != 0) continue;

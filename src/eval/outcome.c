@@ -21,10 +21,6 @@ struct scratch {
     int64_t *order; /* [C] */
 };
 
-int severity_class(const struct drg *drg) {
-    return drg->paper_severity >= 0 ? drg->paper_severity : (int)drg->severity;
-}
-
 static int32_t composed_rank(const struct columns *columns, const double *p, size_t target) {
     double bases[BASES] = {0}, severities[CLASSES] = {0};
     const size_t known = columns->evaluation->known;

@@ -24,9 +24,6 @@ struct outcome {
     double expected;       /* sum of p * relative weight */
 };
 
-/* The severity class that counts as equal or not, 0 to 5. */
-int severity_class(const struct drg *drg);
-
 /* outcomes[N] of an evaluation whose rows have all been put. A DRG that the catalog has not is an error. */
 bool outcomes_fill(struct outcome *outcomes, const struct evaluation *evaluation, const struct catalog *catalog,
                    double temperature, struct error *error);
