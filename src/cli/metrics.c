@@ -110,7 +110,8 @@ bool command_metrics(int argc, char **argv, struct error *error) {
             return error_hint(error, "casemix metrics --help");
         }
     }
-    if (argc - optind != 2) return wrong_usage(error, "metrics needs a kind, classify, two-label or samples, and one file");
+    if (argc - optind != 2)
+        return wrong_usage(error, "metrics needs a kind, classify, two-label or samples, and one file");
     const char *kind = argv[optind];
     if (strcmp(kind, "samples") == 0) return print_samples(argv[optind + 1], grouper, error);
     if (strcmp(kind, "classify") != 0 && strcmp(kind, "two-label") != 0)

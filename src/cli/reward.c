@@ -10,7 +10,8 @@
 
 static void print_help(void) {
     puts("usage: casemix reward --kind dense|balanced|strict [--compat] [--grouper v34|v43] [FILE]\n\n"
-         "Scores written answers by DRG-Sapphire's rules. Reads JSON lines {\"completion\": …, \"gold\": TITLE} from FILE\n"
+         "Scores written answers by DRG-Sapphire's rules. Reads JSON lines {\"completion\": …, \"gold\": TITLE} from "
+         "FILE\n"
          "or standard input and prints {\"format\": x, \"accuracy\": y} for each.\n\n"
          "  format     0 for <think>…</think><answer>TITLE</answer> and nothing else, -2 for anything else\n"
          "  accuracy   0 without the format; otherwise by the first answer:\n"
@@ -48,11 +49,8 @@ static bool score_line(void *context, uint64_t line, const json_node *root, stru
 
 bool command_reward(int argc, char **argv, struct error *error) {
     enum { KIND = 1, COMPAT, GROUPER, HELP };
-    static const struct option names[] = {{"kind", 1, 0, KIND},
-                                          {"compat", 0, 0, COMPAT},
-                                          {"grouper", 1, 0, GROUPER},
-                                          {"help", 0, 0, HELP},
-                                          {0, 0, 0, 0}};
+    static const struct option names[] = {
+        {"kind", 1, 0, KIND}, {"compat", 0, 0, COMPAT}, {"grouper", 1, 0, GROUPER}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
     struct reward_options options = {.grouper = GROUPER_V34};
     bool chosen = false;
     optind = 0;

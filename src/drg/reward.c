@@ -1,4 +1,5 @@
-/* Completions taken apart by hand-written scanning: the published regular expressions would backtrack on hostile text. */
+/* Completions taken apart by hand-written scanning: the published regular expressions would backtrack on hostile text.
+ */
 #include "drg/reward.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -30,6 +31,16 @@ static size_t find_tag(const char *text, size_t length, size_t at, const char *t
     return found == NULL ? length : (size_t)(found - text);
 }
 
+/* Where the next <answer> or </answer> begins; length without one. */
+static size_t next_answer_tag(const char *text, size_t length, size_t at) {
+    for (const char *found; at < length && (found = memchr(text + at, '<', length - at)) != NULL;) {
+        at = (size_t)(found - text);
+        if (has_at(text, length, at, "<answer>") || has_at(text, length, at, "</answer>")) return at;
+        at++;
+    }
+    return length;
+}
+
 /* Whether what follows an answer lets it be the last one. */
 static bool ends_here(const char *text, size_t length, size_t at, bool to_line_end) {
     const size_t end = skip_space(text, length, at);
@@ -46,8 +57,8 @@ bool completion_has_format(const char *completion, size_t length, bool to_line_e
         at += strlen(close_think);
         const size_t answer = skip_space(completion, length, at);
         if (!has_at(completion, length, answer, open)) continue;
-        const size_t inside = answer + strlen(open), end = find_tag(completion, length, inside, close);
-        if (end == length || find_tag(completion, end, inside, open) < end) continue;
+        const size_t inside = answer + strlen(open), end = next_answer_tag(completion, length, inside);
+        if (!has_at(completion, length, end, close)) continue;
         if (ends_here(completion, length, end + strlen(close), to_line_end)) return true;
     }
     return false;
@@ -83,9 +94,9 @@ static bool first_answer(const char *text, size_t length, size_t *start, size_t 
 /* Characters beyond ASCII whose upper case is ASCII: the only ones that can make a title. */
 static const struct {
     const char *bytes, *upper;
-} capitals[] = {{"\xC3\x9F", "SS"},      {"\xC4\xB1", "I"},       {"\xC5\xBF", "S"},       {"\xEF\xAC\x80", "FF"},
-                {"\xEF\xAC\x81", "FI"},  {"\xEF\xAC\x82", "FL"},  {"\xEF\xAC\x83", "FFI"}, {"\xEF\xAC\x84", "FFL"},
-                {"\xEF\xAC\x85", "ST"},  {"\xEF\xAC\x86", "ST"}};
+} capitals[] = {{"\xC3\x9F", "SS"},     {"\xC4\xB1", "I"},      {"\xC5\xBF", "S"},       {"\xEF\xAC\x80", "FF"},
+                {"\xEF\xAC\x81", "FI"}, {"\xEF\xAC\x82", "FL"}, {"\xEF\xAC\x83", "FFI"}, {"\xEF\xAC\x84", "FFL"},
+                {"\xEF\xAC\x85", "ST"}, {"\xEF\xAC\x86", "ST"}};
 
 /* Upper case of the character at `text`: how many bytes it takes, and its capital. Others stay as they are, since no
  * title has them in either case. */

@@ -51,8 +51,8 @@ static void add_levels(const struct reading *reading, const struct drg *gold, do
         const int wanted = level_value(gold, (enum sample_level)level);
         double right = 0;
         for (size_t i = 0; i < reading->completions; i++) {
-            right += reading->answers[i] != NULL &&
-                     level_value(reading->answers[i], (enum sample_level)level) == wanted;
+            right +=
+                reading->answers[i] != NULL && level_value(reading->answers[i], (enum sample_level)level) == wanted;
         }
         columns[FIRST_LEVEL + 3 * level] = right / (double)reading->completions;
         columns[FIRST_LEVEL + 3 * level + 1] = right > 0;
@@ -138,8 +138,8 @@ static bool check_count(struct reading *reading, const json_node *list, struct e
         if (reading->answers == NULL) return memory_error(error, count * sizeof *reading->answers, "the answers");
         reading->completions = count;
     }
-    return count == reading->completions || error_set(error, "%zu completions, the lines before have %zu", count,
-                                                      reading->completions);
+    return count == reading->completions ||
+           error_set(error, "%zu completions, the lines before have %zu", count, reading->completions);
 }
 
 static bool read_case(void *context, uint64_t line, const json_node *root, struct error *error) {
@@ -193,8 +193,8 @@ static bool finish(struct sample_scores *scores, const struct reading *reading, 
 bool samples_score(struct sample_scores *scores, const char *path, enum grouper grouper, size_t resamples,
                    uint64_t seed, struct error *error) {
     struct reading reading = {.catalog = catalog_get(grouper)};
-    bool done = json_lines(path, read_case, &reading, error) &&
-                (reading.cases > 0 || error_set(error, "%s: no cases", path));
+    bool done =
+        json_lines(path, read_case, &reading, error) && (reading.cases > 0 || error_set(error, "%s: no cases", path));
     if (done) {
         *scores = (struct sample_scores){.cases = reading.cases, .completions = reading.completions};
         done = finish(scores, &reading, resamples, seed, error);
