@@ -3,6 +3,7 @@
 #   make            the program build/casemix and the library build/libcasemix.a
 #   make demo       set up, build, and code the example notes with the shipped model
 #   make check      set up, build and run the whole test suite
+#   make web        make the page of `casemix report` anew (needs Node.js and npm; the page is in the repository)
 #
 # Variables: CC=clang, SAN=1 (ASan + UBSan), PORTABLE=1 (no AVX), WERROR=1 (warnings are errors),
 # B=DIR (output folder), FLOORS="base drg" (only these folders of src/, to work on one floor).
@@ -32,7 +33,7 @@ objects := $(patsubst %.c,$(B)/%.o,$(filter-out src/cli/main.c,$(sources)))
 tests := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/test_*.c))
 library := $(B)/libcasemix.a
 
-.PHONY: all demo check setup help clean format
+.PHONY: all demo check setup web help clean format
 all: $(B)/casemix $(library)
 
 $(B)/casemix: $(B)/src/cli/main.o $(library)
@@ -54,6 +55,7 @@ $(B)/oracle: $(B)/tests/oracle.o $(library)
 
 # The catalog tables stand in the program by .incbin, which the compiler does not report as a dependency.
 $(B)/src/drg/catalog_tables.o: data/ms-drg-v34.tsv data/ms-drg-v43.tsv
+$(B)/src/eval/report_page.o: web/report/page.html
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
@@ -68,8 +70,13 @@ check: setup
 	@$(MAKE) --no-print-directory $(B)/casemix $(B)/oracle $(tests)
 	@B=$(B) PORTABLE=$(PORTABLE) sh tests/run.sh $(tests)
 
+# The page of `casemix report` is made from web/report with npm's packages, and kept in the repository so that building
+# the program needs no npm. Once the packages are there, `make web` works offline.
+web:
+	@cd web/report && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && node build.mjs
+
 help:
-	@sed -n '3,9p' Makefile | cut -c3-
+	@sed -n '3,10p' Makefile | cut -c3-
 
 format:
 	clang-format -i $(wildcard src/*/*.[ch] include/*.h tests/*.[ch] bench/*.[ch])
