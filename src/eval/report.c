@@ -57,8 +57,10 @@ static bool add_document(struct text *out, const char *name, const char *path, b
 /* The numbers of a log line; a resumed or crashed run may end in half a line, which is left out. */
 static bool add_log_line(void *context, uint64_t line, const json_node *root, struct error *error) {
     struct text *out = context;
+    (void)line;
     (void)error;
-    text_add(out, line == 1 ? "{" : ",\n{");
+    if (out->failed) return true;
+    text_add(out, out->data[out->length - 1] == '[' ? "{" : ",\n{");
     bool any = false;
     for (const json_node *member = json_first(root); member != NULL; member = json_next(member)) {
         if (!json_is_number(member)) continue;

@@ -99,7 +99,8 @@
   };
 
   const flow = () => {
-    const steps = (data.flow && data.flow.steps) || [];
+    const cohort = data.flow || (data.evaluation && data.evaluation.flow);
+    const steps = (cohort && cohort.steps) || [];
     if (!steps.length) return;
     const node = section("Cohort", "Rows that were left after each step of the cohort's preparation.");
     node.append(table([["Step"], ["Rows left", true], ["Dropped", true], ["Why"]],
@@ -162,16 +163,19 @@
   };
 
   const probabilities = (evaluation) => {
-    const node = section("Probabilities", "Left: how often predictions of a confidence are right; on the diagonal they mean what they say. Right: accepting only the surest stays, the share of them that is right.");
+    const node = section("Probabilities", "Left: how often predictions of a confidence are right; on the diagonal they mean what they say (bins of ten stays and more). Right: accepting only the surest stays, the share of them that is right.");
     const pair = make("div", { class: "pair" });
     const left = make("div", {}, make("h3", {}, `Reliability (temperature ${number(evaluation.calibration.temperature, 3)})`),
       key(["right", "--one"], ["at temperature 1", "--two"], ["perfect", "--soft"]));
     const right = make("div", {}, make("h3", {}, "Right among the accepted"), key(["right", "--three"], ["lower bound, 95 %", "--soft"]));
     node.append(pair);
     pair.append(left, right);
-    const points = (bins, name) => bins.filter((bin) => bin.stays > 0).map((bin) => [bin.confidence, bin[name]]);
-    const after = points(evaluation.calibration.equal_width.bins, "accuracy");
-    const before = points(evaluation.calibration.equal_width_before.bins, "accuracy");
+    const points = (bins) => {
+      const full = bins.filter((bin) => bin.stays >= 10);
+      return (full.length >= 3 ? full : bins.filter((bin) => bin.stays > 0)).map((bin) => [bin.confidence, bin.accuracy]);
+    };
+    const after = points(evaluation.calibration.equal_width.bins);
+    const before = points(evaluation.calibration.equal_width_before.bins);
     const xs = [...new Set([0, 1, ...after, ...before].map((p) => (Array.isArray(p) ? p[0] : p)))].sort((a, b) => a - b);
     const at = (list) => xs.map((x) => { const found = list.find((p) => p[0] === x); return found ? found[1] : null; });
     chart(left, xs, [at(after), at(before), xs],
