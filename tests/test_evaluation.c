@@ -1,11 +1,13 @@
 /* What casemix eval adds to the paper's metrics: intervals against resamples computed the plain way, and calibration,
  * acceptance, money and breakdowns against cases worked by hand. */
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "command.h"
 #include "eval/assessment.h"
 #include "folder.h"
 #include "model/classifier.h"
@@ -16,6 +18,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -254,6 +257,55 @@ static void a_drg_that_the_model_lacks_is_wrong_and_out_of_the_likelihood(void *
     check_close("brier", a.outcomes[3].brier, brier, 1e-12);
     assessment_close(&a);
     small_close(&small);
+}
+
+static void the_temperature_divides_the_logits(void **state) {
+    struct small small;
+    struct assessment a;
+    (void)state;
+    small_open(&small, five_stays, five_codes, 5, five_logits);
+    assess(&a, &small, 2, NULL);
+    check_close("nll at 2", a.outcomes[0].nll, log(3 + exp(1.5) + exp(0.5)) - 1.5, 1e-12);
+    check_close("confidence at 2", a.outcomes[0].confidence, exp(1.5) / (3 + exp(1.5) + exp(0.5)), 1e-12);
+    double nll = log(3 + exp(3) + exp(1)) - 3 + log(3 + exp(2) + exp(1)) - 1 + log(4 + exp(4)) + log(4 + exp(6));
+    check_close("nll at 1", a.raw_nll, nll / 4, 1e-12);
+    assessment_close(&a);
+    small_close(&small);
+}
+
+/* Log of the quotient of the two likeliest DRGs' probabilities. */
+static double log_odds(const char *model) {
+    struct printed printed = {0};
+    struct json *document;
+    struct error error = {0};
+    command_run(&printed, "predict --model %s --top-k 2 --json examples/notes/1-heart-failure.txt", model);
+    if (!json_parse(&document, "predict", printed.out.data, printed.out.length, &error)) fail_msg("%s", error.message);
+    const json_node *first = json_first(json_member(json_root(document), "predictions"));
+    const double odds = log(json_number(json_member(first, "p")) / json_number(json_member(json_next(first), "p")));
+    json_free(document);
+    printed_free(&printed);
+    return odds;
+}
+
+static void predict_speaks_at_the_temperature_of_the_run(void **state) {
+    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
+    struct run_card card;
+    struct error error = {0};
+    char run[512], from[600], to[600], root[512];
+    (void)state;
+    snprintf(run, sizeof run, "%s", folder_path("warm"));
+    assert_non_null(getcwd(root, sizeof root));
+    assert_true(directory_create(run, &error));
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(from, sizeof from, "%s/models/tiny-classifier/%s", root, files[i]);
+        snprintf(to, sizeof to, "%s/%s", run, files[i]);
+        assert_int_equal(symlink(from, to), 0);
+    }
+    assert_true(run_card_load(&card, "models/tiny-classifier", &error));
+    card.temperature = 4;
+    assert_true(run_card_write(&card, run, &error));
+    run_card_free(&card);
+    check_close("odds", log_odds(run), log_odds("models/tiny-classifier") / 4, 1e-3);
 }
 
 static void the_breakdown_counts_stays_where_they_belong(void **state) {
@@ -497,6 +549,8 @@ int main(void) {
         cmocka_unit_test(sums_of_a_resample_weigh_each_patient_by_its_draws),
         cmocka_unit_test(money_and_kinds_of_errors_are_those_counted_by_hand),
         cmocka_unit_test(a_drg_that_the_model_lacks_is_wrong_and_out_of_the_likelihood),
+        cmocka_unit_test(the_temperature_divides_the_logits),
+        cmocka_unit_test(predict_speaks_at_the_temperature_of_the_run),
         cmocka_unit_test(the_breakdown_counts_stays_where_they_belong),
         cmocka_unit_test(the_title_of_a_base_has_no_severity),
         cmocka_unit_test(the_temperature_is_the_one_that_the_labels_were_drawn_at),

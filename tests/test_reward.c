@@ -230,7 +230,7 @@ static void the_published_samples_are_scored_alike(void **state) {
     static const char path[] = "../shared/official/passk/cases.jsonl";
     struct sample_scores scores;
     struct error error = {0};
-    struct json *expected;
+    struct json *expected = NULL;
     int lines = 0;
     (void)state;
     if (!path_exists(path)) {
