@@ -48,6 +48,7 @@ static void an_answer_is_paid_by_its_parts(void **state) {
                  {ANSWER("CHEST PAIN"), {-0.5, -0.5, 0}},
                  {ANSWER("HEART FAILURE"), {-1.5, -1.5, -1.5}},
                  {ANSWER(""), {-1.5, -1.5, -1.5}},
+                 {"<think>a</think><answer>CHEST PAIN<answer>.", {-2, -2, -2}},
                  {"HEART FAILURE AND SHOCK WITH MCC", {-2, -2, -2}}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
