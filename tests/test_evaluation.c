@@ -509,6 +509,28 @@ static void the_object_that_is_written_is_json_with_every_part(void **state) {
     small_close(&small);
 }
 
+/* Every allocation is made to fail once: an error each time, and nothing is left behind (the leak checker sees to it).
+ */
+static void an_assessment_survives_any_shortage_of_memory(void **state) {
+    struct small small;
+    struct assessment a;
+    bool done = false;
+    (void)state;
+    small_open(&small, five_stays, five_codes, 5, five_logits);
+    const struct assessment_settings settings = {
+        .catalog = catalog_get(GROUPER_V43), .temperature = 1, .resamples = 20, .seed = 1};
+    for (int64_t k = 0; !done && k < 2000; k++) {
+        struct error error = {0};
+        memory_fail_after(k);
+        done = assessment_open(&a, &small.evaluation, &settings, &error);
+        memory_fail_after(-1);
+        if (!done) assert_non_null(strstr(error.message, "memory"));
+    }
+    assert_true(done);
+    assessment_close(&a);
+    small_close(&small);
+}
+
 static void a_drg_outside_the_grouper_is_refused(void **state) {
     struct small small;
     struct outcome outcomes[1];
@@ -559,6 +581,7 @@ int main(void) {
         cmocka_unit_test(risk_is_averaged_over_all_numbers_of_accepted_stays),
         cmocka_unit_test(the_assured_threshold_keeps_its_promise_with_room_for_chance),
         cmocka_unit_test(the_object_that_is_written_is_json_with_every_part),
+        cmocka_unit_test(an_assessment_survives_any_shortage_of_memory),
         cmocka_unit_test(a_drg_outside_the_grouper_is_refused),
         cmocka_unit_test(the_temperature_stands_in_the_run_card),
     };

@@ -171,9 +171,11 @@ static void add_drgs(struct text *out, const struct breakdown *breakdown) {
         add_number(out, "acc1", (double)score->right / (double)score->stays);
         text_add(out, ", ");
         add_number(out, "f1", score->f1);
-        if (score->mistaken != NULL)
-            text_printf(out, ", \"mistaken_for\": %d, \"mistaken_stays\": %zu", score->mistaken->code,
+        if (score->mistaken != NULL) {
+            text_printf(out, ", \"mistaken_for\": %d, \"mistaken_stays\": %zu, ", score->mistaken->code,
                         score->mistaken_stays);
+            add_string(out, "mistaken_title", score->mistaken->title);
+        }
         text_add_char(out, '}');
     }
     text_add_char(out, ']');

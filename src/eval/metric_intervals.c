@@ -234,22 +234,19 @@ static void average_classes(const double *aucs, const bool *absent, int64_t C, s
     }
 }
 
-static bool macro_auc(const struct rows *rows, double *out, struct error *error) {
+/* AUC of every class in every resample; a thread without memory for its share makes it fail. */
+static bool class_aucs(const struct rows *rows, double *aucs, bool *absent, struct error *error) {
     const int64_t C = rows->scores->C;
     const size_t N = (size_t)rows->scores->N, B = rows->resamples->B;
-    double *aucs = memory_zero((size_t)C * B, sizeof *aucs);
-    bool *absent = memory_alloc((size_t)C * B, sizeof *absent), done = aucs != NULL && absent != NULL;
-    if (!done) memory_error(error, (size_t)C * B * sizeof *aucs, "the intervals of AUC");
-    if (done) memset(absent, true, (size_t)C * B * sizeof *absent);
-#pragma omp parallel if (done)
+    bool failed = false;
+#pragma omp parallel
     {
         struct contest contest = {0};
         uint32_t *buckets = memory_alloc(N, sizeof *buckets);
-        struct error own = {0};
-        const bool ready = done && contest_open(&contest, N, N, &own) && buckets != NULL;
+        const bool ready = contest_open(&contest, N, N, NULL) && buckets != NULL;
         if (!ready) {
-#pragma omp critical
-            done = error_set(error, "out of memory for the intervals of AUC");
+#pragma omp atomic write
+            failed = true;
         }
 #pragma omp for schedule(dynamic)
         for (int64_t c = 0; c < C; c++) {
@@ -262,7 +259,19 @@ static bool macro_auc(const struct rows *rows, double *out, struct error *error)
         contest_close(&contest);
         memory_free(buckets);
     }
-    if (done) average_classes(aucs, absent, C, B, out);
+    return !failed || memory_error(error, 4 * N * sizeof(double), "the intervals of AUC");
+}
+
+static bool macro_auc(const struct rows *rows, double *out, struct error *error) {
+    const size_t C = (size_t)rows->scores->C, B = rows->resamples->B;
+    double *aucs = memory_zero(C * B, sizeof *aucs);
+    bool *absent = memory_alloc(C * B, sizeof *absent);
+    bool done = (aucs != NULL && absent != NULL) || memory_error(error, C * B * sizeof *aucs, "the intervals of AUC");
+    if (done) {
+        memset(absent, true, C * B * sizeof *absent);
+        done = class_aucs(rows, aucs, absent, error);
+    }
+    if (done) average_classes(aucs, absent, rows->scores->C, B, out);
     memory_free(aucs);
     memory_free(absent);
     return done;

@@ -237,12 +237,11 @@
     const list = evaluation.drgs.filter((one) => one.stays >= fewest && one.right < one.stays)
       .sort((a, b) => a.acc1 - b.acc1 || b.stays - a.stays).slice(0, 15);
     if (!list.length) return;
-    const titles = new Map(evaluation.drgs.map((one) => [one.drg, one.title]));
     const node = section("Worst DRGs", `Lowest acc@1 among DRGs with at least ${fewest} stays.`);
     const code = (drg) => String(drg).padStart(3, "0");
     node.append(table([["DRG"], ["Stays", true], ["Right", true], ["F1", true], ["Mostly taken for"]],
       list.map((one) => [`${code(one.drg)} ${one.title}`, count(one.stays), percent(one.acc1, 0), number(one.f1, 2),
-        one.mistaken_for ? `${code(one.mistaken_for)} ${titles.get(one.mistaken_for) || ""} (${one.mistaken_stays})` : ""])));
+        one.mistaken_for ? `${code(one.mistaken_for)} ${one.mistaken_title} (${one.mistaken_stays})` : ""])));
   };
 
   const examples = () => {
