@@ -287,25 +287,74 @@ static double log_odds(const char *model) {
     return odds;
 }
 
-static void predict_speaks_at_the_temperature_of_the_run(void **state) {
+/* A run directory with the shipped model's files and a card of its own. */
+static const char *borrow_model(double temperature) {
     static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
+    static char run[512];
     struct run_card card;
     struct error error = {0};
-    char run[512], from[600], to[600], root[512];
-    (void)state;
-    snprintf(run, sizeof run, "%s", folder_path("warm"));
+    char from[600], to[600], root[512];
+    snprintf(run, sizeof run, "%s", folder_path("borrowed"));
     assert_non_null(getcwd(root, sizeof root));
     assert_true(directory_create(run, &error));
     for (size_t i = 0; i < 3; i++) {
         snprintf(from, sizeof from, "%s/models/tiny-classifier/%s", root, files[i]);
         snprintf(to, sizeof to, "%s/%s", run, files[i]);
-        assert_int_equal(symlink(from, to), 0);
+        if (!path_exists(to)) assert_int_equal(symlink(from, to), 0);
     }
     assert_true(run_card_load(&card, "models/tiny-classifier", &error));
-    card.temperature = 4;
+    card.temperature = temperature;
     assert_true(run_card_write(&card, run, &error));
     run_card_free(&card);
-    check_close("odds", log_odds(run), log_odds("models/tiny-classifier") / 4, 1e-3);
+    return run;
+}
+
+static void predict_speaks_at_the_temperature_of_the_run(void **state) {
+    (void)state;
+    check_close("odds", log_odds(borrow_model(4)), log_odds("models/tiny-classifier") / 4, 1e-3);
+}
+
+static size_t count_lines(const char *path) {
+    struct text text = {0};
+    struct error error = {0};
+    size_t lines = 0;
+    if (!file_read(&text, path, 0, &error)) fail_msg("%s", error.message);
+    for (size_t i = 0; i < text.length; i++) lines += text.data[i] == '\n';
+    text_free(&text);
+    return lines;
+}
+
+static void the_command_calibrates_scores_and_writes(void **state) {
+    struct printed printed = {0};
+    struct text written = {0};
+    struct json *document;
+    struct run_card card;
+    struct error error = {0};
+    (void)state;
+    const char *run = borrow_model(0);
+    command_run(&printed, "synth --stays 40 --seed 3 --split 0/50/50 --out %s", folder_path("cohort"));
+    assert_int_equal(printed.status, 0);
+    folder_write_text("cohort/flow.json", "{\"steps\": []}\n");
+    command_run(&printed, "eval --model %s --data %s --calibrate %s --resamples 20 --out %s --json", run,
+                folder_path("cohort/test.jsonl"), folder_path("cohort/dev.jsonl"), folder_path("scored"));
+    if (printed.status != 0) fail_msg("%s", printed.errors.data);
+    if (!file_read(&written, folder_path("scored/evaluation.json"), 0, &error)) fail_msg("%s", error.message);
+    assert_string_equal(written.data, printed.out.data);
+    assert_true(json_parse(&document, "evaluation", written.data, written.length, &error));
+    const json_node *root = json_root(document);
+    const size_t stays = (size_t)json_number(json_member(root, "count"));
+    assert_int_equal(count_lines(folder_path("scored/predictions.jsonl")), stays);
+    assert_int_equal(count_lines(folder_path("scored/metrics.jsonl")), 1);
+    assert_true(path_exists(folder_path("scored/confusion.tsv")));
+    assert_non_null(json_member(root, "flow"));
+    assert_true(run_card_load(&card, run, &error));
+    check_close("temperature", card.temperature,
+                json_number(json_member(json_member(root, "calibration"), "temperature")), 1e-12);
+    assert_true(card.temperature > 0);
+    run_card_free(&card);
+    json_free(document);
+    text_free(&written);
+    printed_free(&printed);
 }
 
 static void the_breakdown_counts_stays_where_they_belong(void **state) {
@@ -573,6 +622,7 @@ int main(void) {
         cmocka_unit_test(a_drg_that_the_model_lacks_is_wrong_and_out_of_the_likelihood),
         cmocka_unit_test(the_temperature_divides_the_logits),
         cmocka_unit_test(predict_speaks_at_the_temperature_of_the_run),
+        cmocka_unit_test(the_command_calibrates_scores_and_writes),
         cmocka_unit_test(the_breakdown_counts_stays_where_they_belong),
         cmocka_unit_test(the_title_of_a_base_has_no_severity),
         cmocka_unit_test(the_temperature_is_the_one_that_the_labels_were_drawn_at),
