@@ -75,6 +75,24 @@ static void an_interval_is_that_of_the_metrics_of_each_resample(void **state) {
     resamples_close(&resamples);
 }
 
+/* Two rows for one, one for the other, of four patients. */
+static void a_lead_is_measured_on_the_same_resamples(void **state) {
+    static const uint8_t first[] = {1, 1, 0, 1, 1}, second[] = {0, 0, 1, 1, 1};
+    uint32_t of[] = {0, 1, 2, 3, 3};
+    const struct patients patients = {of, 5, 4};
+    struct resamples resamples;
+    struct interval lead;
+    struct error error = {0};
+    (void)state;
+    assert_true(resamples_open(&resamples, 4, 400, 3, &error));
+    assert_true(paired_difference(first, second, &patients, &resamples, &lead, &error));
+    check_close("lead", lead.value, 0.2, 1e-15);
+    assert_true(lead.low < 0 && lead.high > 0.5 && lead.high <= 1);
+    assert_true(paired_difference(second, second, &patients, &resamples, &lead, &error));
+    check_close("none", lead.high - lead.low, 0, 0);
+    resamples_close(&resamples);
+}
+
 static void threads_do_not_change_a_bit_of_an_interval(void **state) {
     static struct cohort cohort;
     static double replicates[2][METRICS * B];
@@ -614,6 +632,7 @@ static void the_temperature_stands_in_the_run_card(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_interval_is_that_of_the_metrics_of_each_resample),
+        cmocka_unit_test(a_lead_is_measured_on_the_same_resamples),
         cmocka_unit_test(threads_do_not_change_a_bit_of_an_interval),
         cmocka_unit_test(a_resample_draws_as_many_patients_as_there_are),
         cmocka_unit_test(percentiles_lie_between_order_statistics),

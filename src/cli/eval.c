@@ -60,6 +60,8 @@ struct report {
     struct text object;    /* the model's part of evaluation.json, without its closing brace; "" without a model */
     struct text details;   /* the model's part for people */
     struct text baselines; /* JSON objects, separated by commas */
+    struct text leads;     /* how far the model is ahead of each baseline */
+    uint8_t *hits;         /* [stays] of the model; NULL without one */
 };
 
 static void add_row(struct text *table, const char *name, const struct metrics *m, const struct interval *intervals) {
@@ -177,6 +179,18 @@ static bool assess(struct report *report, const struct evaluation *evaluation, c
     return done;
 }
 
+static struct scores scores_of(const struct evaluation *evaluation) {
+    return (struct scores){evaluation->logits, evaluation->targets, (int64_t)evaluation->N, (int64_t)evaluation->C,
+                           (int64_t)evaluation->C};
+}
+
+static bool keep_hits(struct report *report, const struct evaluation *evaluation, struct error *error) {
+    const struct scores scores = scores_of(evaluation);
+    report->hits = memory_alloc(evaluation->N, 1);
+    return (report->hits != NULL || memory_error(error, evaluation->N, "the metrics")) &&
+           metric_hits(&scores, report->hits, error);
+}
+
 static bool eval_model(struct report *report, struct error *error) {
     struct classifier classifier;
     struct evaluation evaluation = {0};
@@ -188,7 +202,7 @@ static bool eval_model(struct report *report, struct error *error) {
     const bool done =
         (report->options->calibrate == NULL || calibrate(&dev, &classifier, report->options, &temperature, error)) &&
         evaluation_open(&evaluation, report->data, &classifier.card.labels, error) &&
-        score_blocks(&evaluation, &classifier, "scoring", error) &&
+        score_blocks(&evaluation, &classifier, "scoring", error) && keep_hits(report, &evaluation, error) &&
         assess(report, &evaluation, &classifier, &dev, temperature, error);
     dev_close(&dev);
     evaluation_close(&evaluation);
@@ -196,20 +210,36 @@ static bool eval_model(struct report *report, struct error *error) {
     return done;
 }
 
-/* The paper's metrics of rows that have been put, with intervals. */
-static bool score_with_intervals(const struct evaluation *evaluation, const struct eval_options *options,
-                                 struct metrics *metrics, struct interval *intervals, struct error *error) {
-    const struct scores scores = {evaluation->logits, evaluation->targets, (int64_t)evaluation->N,
-                                  (int64_t)evaluation->C, (int64_t)evaluation->C};
+/* How far the model's acc@1 is ahead of a baseline's, on the same resamples. */
+static bool measure_lead(const struct evaluation *evaluation, const uint8_t *model_hits,
+                         const struct patients *patients, const struct resamples *resamples, struct interval *lead,
+                         struct error *error) {
+    const struct scores scores = scores_of(evaluation);
+    uint8_t *hits = memory_alloc(evaluation->N, 1);
+    const bool done = (hits != NULL || memory_error(error, evaluation->N, "the metrics")) &&
+                      metric_hits(&scores, hits, error) &&
+                      paired_difference(model_hits, hits, patients, resamples, lead, error);
+    memory_free(hits);
+    return done;
+}
+
+/* The paper's metrics of rows that have been put, with intervals, and the model's lead where there is a model. */
+static bool score_with_intervals(const struct evaluation *evaluation, const struct report *report,
+                                 struct metrics *metrics, struct interval *intervals, struct interval *lead,
+                                 struct error *error) {
+    const struct eval_options *options = report->options;
+    const struct scores scores = scores_of(evaluation);
     const size_t B = (size_t)options->resamples;
     struct patients patients = {0};
     struct resamples resamples = {0};
     double *replicates = memory_alloc(METRICS * B, sizeof *replicates);
-    const bool done = (replicates != NULL || memory_error(error, METRICS * B * sizeof *replicates, "the intervals")) &&
-                      patients_open(&patients, evaluation->dataset, error) &&
-                      resamples_open(&resamples, patients.count, B, (uint64_t)options->seed, error) &&
-                      evaluation_score(evaluation, metrics, error) &&
-                      metric_replicates(&scores, patients.of, &resamples, replicates, error);
+    const bool done =
+        (replicates != NULL || memory_error(error, METRICS * B * sizeof *replicates, "the intervals")) &&
+        patients_open(&patients, evaluation->dataset, error) &&
+        resamples_open(&resamples, patients.count, B, (uint64_t)options->seed, error) &&
+        evaluation_score(evaluation, metrics, error) &&
+        metric_replicates(&scores, patients.of, &resamples, replicates, error) &&
+        (report->hits == NULL || measure_lead(evaluation, report->hits, &patients, &resamples, lead, error));
     if (done) metric_intervals(metrics, replicates, B, intervals);
     resamples_close(&resamples);
     patients_close(&patients);
@@ -217,24 +247,43 @@ static bool score_with_intervals(const struct evaluation *evaluation, const stru
     return done;
 }
 
+/* The object of metrics.jsonl that begins at `before`, with the model's lead in it. */
+static void add_baseline(struct report *report, const char *name, size_t before, const struct interval *lead) {
+    struct text *out = &report->baselines;
+    const size_t closing = 2; /* brace and line feed */
+    if (report->lines.length <= before + closing) return;
+    if (out->length > 0) text_add(out, ",\n  ");
+    text_append(out, report->lines.data + before, report->lines.length - before - closing);
+    if (report->hits != NULL) {
+        text_add(out, ", \"model_lead_acc1\": ");
+        text_add_json_double(out, lead->value);
+        text_add(out, ", \"model_lead_acc1_interval\": [");
+        text_add_json_double(out, lead->low);
+        text_add(out, ", ");
+        text_add_json_double(out, lead->high);
+        text_add_char(out, ']');
+        text_printf(&report->leads, "\nmodel minus %s, acc@1, paired: %.1f points (%.1f to %.1f)", name,
+                    100 * lead->value, 100 * lead->low, 100 * lead->high);
+    }
+    text_add_char(out, '}');
+}
+
 static bool eval_baseline(struct report *report, const struct baseline *baseline, enum baseline_kind kind,
                           const char *name, struct error *error) {
     struct evaluation evaluation;
     struct metrics metrics;
-    struct interval intervals[METRICS];
+    struct interval intervals[METRICS], lead;
     const size_t cells = report->data->count * baseline->labels.count;
     if (!evaluation_open(&evaluation, report->data, &baseline->labels, error)) return false;
     double *logits = memory_alloc(cells, sizeof *logits);
     const bool done = (logits != NULL || memory_error(error, cells * sizeof *logits, "the logits")) &&
                       baseline_logits(baseline, kind, report->data->stays, report->data->count, logits, error) &&
                       evaluation_put(&evaluation, 0, report->data->count, logits, error) &&
-                      score_with_intervals(&evaluation, report->options, &metrics, intervals, error);
+                      score_with_intervals(&evaluation, report, &metrics, intervals, &lead, error);
     if (done) {
         const size_t before = report->lines.length;
         report_add(report, name, &evaluation, &metrics, intervals);
-        if (report->baselines.length > 0) text_add(&report->baselines, ",\n  ");
-        if (report->lines.length > before) /* the same object, without its line feed */
-            text_append(&report->baselines, report->lines.data + before, report->lines.length - before - 1);
+        add_baseline(report, name, before, &lead);
     }
     memory_free(logits);
     evaluation_close(&evaluation);
@@ -315,13 +364,15 @@ static void print_tables(const struct report *report) {
     printf("%-20s %8s %8s %8s  %8s  %8s  %9s  %9s\n", "", "acc@1", "acc@5", "acc@10", "macro-F1", "micro-F1",
            "macro-AUC", "micro-AUC");
     fputs(report->table.data, stdout);
+    if (report->leads.data != NULL) puts(report->leads.data);
     if (report->details.data != NULL) fputs(report->details.data, stdout);
 }
 
 static bool finish(struct report *report, struct error *error) {
     const char *out = report->options->out;
     if (!finish_object(report, error) || !text_ok(&report->table, error) || !text_ok(&report->lines, error) ||
-        !text_ok(&report->details, error) || !text_ok(&report->baselines, error) || !text_ok(&report->object, error))
+        !text_ok(&report->details, error) || !text_ok(&report->baselines, error) || !text_ok(&report->leads, error) ||
+        !text_ok(&report->object, error))
         return false;
     if (out != NULL && (!write_text(out, "metrics.jsonl", &report->lines, error) ||
                         !write_text(out, "evaluation.json", &report->object, error)))
@@ -346,6 +397,8 @@ static bool evaluate(const struct eval_options *options, struct error *error) {
     text_free(&report.object);
     text_free(&report.details);
     text_free(&report.baselines);
+    text_free(&report.leads);
+    memory_free(report.hits);
     dataset_free(&data);
     return done;
 }

@@ -335,3 +335,37 @@ void metric_intervals(const struct metrics *metrics, double *replicates, size_t 
                                     metrics->f1_micro, metrics->auc_macro, metrics->auc_micro};
     for (size_t m = 0; m < METRICS; m++) intervals[m] = interval_percentile(values[m], replicates + m * B, B);
 }
+
+bool metric_hits(const struct scores *scores, uint8_t *hits, struct error *error) {
+    const size_t C = (size_t)scores->C;
+    int64_t *order = memory_alloc(C, sizeof *order);
+    if (order == NULL) return memory_error(error, C * sizeof *order, "the metrics");
+    for (int64_t r = 0; r < scores->N; r++)
+        hits[r] = metric_rank(order, scores->logits + r * scores->stride, scores->C, scores->labels[r]) == 0;
+    memory_free(order);
+    return true;
+}
+
+bool paired_difference(const uint8_t *hits, const uint8_t *others, const struct patients *patients,
+                       const struct resamples *resamples, struct interval *difference, struct error *error) {
+    enum { ROWS, DIFFERENCE, COLUMNS };
+    const size_t B = resamples->B;
+    struct sums sums = {.columns = COLUMNS};
+    double totals[COLUMNS];
+    double *replicates = memory_alloc(COLUMNS * B, sizeof *replicates);
+    bool done = replicates != NULL || memory_error(error, COLUMNS * B * sizeof *replicates, "the intervals");
+    for (size_t i = 0; done && i < patients->N; i++) {
+        done = sums_add(&sums, patients->of[i], ROWS, 1, error) &&
+               (hits[i] == others[i] || sums_add(&sums, patients->of[i], DIFFERENCE, hits[i] - others[i], error));
+    }
+    if (done) {
+        sums_total(&sums, totals);
+        sums_replicates(&sums, resamples, replicates);
+        double *values = replicates + DIFFERENCE * B;
+        for (size_t b = 0; b < B; b++) values[b] /= replicates[ROWS * B + b];
+        *difference = interval_percentile(totals[DIFFERENCE] / totals[ROWS], values, B);
+    }
+    memory_free(replicates);
+    sums_close(&sums);
+    return done;
+}

@@ -26,4 +26,12 @@ void metric_intervals(const struct metrics *metrics, double *replicates, size_t 
 enum { METRIC_RANKS = 10 };
 int32_t metric_rank(int64_t *order, const double *logits, int64_t C, int32_t label);
 
+/* hits[N]: 1 where acc@1 counts the row as right. */
+bool metric_hits(const struct scores *scores, uint8_t *hits, struct error *error);
+
+/* acc@1 of one minus acc@1 of another on the same N rows, both on the same resamples: an interval that leaves out 0
+ * says that one is ahead. */
+bool paired_difference(const uint8_t *hits, const uint8_t *others, const struct patients *patients,
+                       const struct resamples *resamples, struct interval *difference, struct error *error);
+
 #endif

@@ -158,8 +158,9 @@
     pair.append(make("div", {}, table(head("Money"), ratios(money)), make("h3", {}, ""), table(head("Errors, of all stays"), ratios(errors))));
     node.append(pair);
     if (!evaluation.baselines.length) return;
-    node.append(make("h3", {}, "Beside it"), table([["Baseline"], ["acc@1", true], ["95 % interval", true], ["acc@5", true], ["macro-F1", true]],
-      evaluation.baselines.map((one) => [one.name, percent(one.acc1), range(one.intervals.acc1, percent), percent(one.acc5), number(one.f1_macro, 3)])));
+    node.append(make("h3", {}, "Beside it"), table([["Baseline"], ["acc@1", true], ["95 % interval", true], ["acc@5", true], ["macro-F1", true], ["Model ahead at acc@1 by", true]],
+      evaluation.baselines.map((one) => [one.name, percent(one.acc1), range(one.intervals.acc1, percent), percent(one.acc5), number(one.f1_macro, 3),
+        one.model_lead_acc1 === undefined ? "" : `${percent(one.model_lead_acc1)} (${range(one.model_lead_acc1_interval, percent)})`])));
   };
 
   const probabilities = (evaluation) => {
