@@ -4,6 +4,7 @@
 #   make demo       set up, build, and code the example notes with the shipped model
 #   make check      set up, build and run the whole test suite
 #   make fuzz       every parser of outside files under libFuzzer, FUZZ_SECONDS=600 each, FUZZ_JOBS=1 at a time
+#   make web        make the page of `casemix report` anew (needs Node.js and npm; the page is in the repository)
 #
 # Variables: CC=clang, SAN=1 (ASan + UBSan), PORTABLE=1 (no AVX), WERROR=1 (warnings are errors),
 # B=DIR (output folder), FLOORS="base drg" (only these folders of src/, to work on one floor).
@@ -33,7 +34,7 @@ objects := $(patsubst %.c,$(B)/%.o,$(filter-out src/cli/main.c,$(sources)))
 tests := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/test_*.c))
 library := $(B)/libcasemix.a
 
-.PHONY: all demo check fuzz fuzz-run setup help clean format
+.PHONY: all demo check fuzz fuzz-run setup web help clean format
 all: $(B)/casemix $(library)
 
 $(B)/casemix: $(B)/src/cli/main.o $(library)
@@ -66,6 +67,7 @@ $(B)/seeds_write: $(B)/fuzz/seeds_write.o $(B)/fuzz/small_model.o $(library)
 
 # The catalog tables stand in the program by .incbin, which the compiler does not report as a dependency.
 $(B)/src/drg/catalog_tables.o: data/ms-drg-v34.tsv data/ms-drg-v43.tsv data/title-words.tsv data/title-aliases.tsv
+$(B)/src/eval/report_page.o: web/report/page.html
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
@@ -88,8 +90,13 @@ fuzz: setup
 fuzz-run: $(fuzzers) $(B)/seeds_write
 	@B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_JOBS=$(FUZZ_JOBS) sh fuzz/run.sh $(fuzzers)
 
+# The page of `casemix report` is made from web/report with npm's packages, and kept in the repository so that building
+# the program needs no npm. Once the packages are there, `make web` works offline.
+web:
+	@cd web/report && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && node build.mjs
+
 help:
-	@sed -n '3,10p' Makefile | cut -c3-
+	@sed -n '3,11p' Makefile | cut -c3-
 
 format:
 	clang-format -i $(wildcard src/*/*.[ch] include/*.h tests/*.[ch] bench/*.[ch] fuzz/*.[ch])

@@ -106,7 +106,7 @@ static void a_drg_that_the_model_does_not_know_is_wrong(void **state) {
     assert_true(evaluation_score(&evaluation, &metrics, &error));
     assert_true(fabs(metrics.acc1 - 0.5) < 1e-12);
     assert_int_equal(metrics.count, 4);
-    assert_true(evaluation_write(&evaluation, folder_path("."), &error));
+    assert_true(evaluation_write(&evaluation, 1, folder_path("."), &error));
     const double broken[] = {1, (double)NAN};
     assert_false(evaluation_put(&evaluation, 1, 1, broken, &error));
     assert_non_null(strstr(error.message, "stay 2"));

@@ -218,7 +218,8 @@ static void wrong_usage_ends_with_status_2_and_a_remedy(void **state) {
         command_run(&printed, "%s", wrong[i]);
         if (printed.status != 2) fail_msg("casemix %s: status %d, %s", wrong[i], printed.status, printed.errors.data);
     }
-    static const char *const names[] = {"predict", "drg", "eval", "metrics", "train", "synth", "tokenize", "bench"};
+    static const char *const names[] = {"predict", "drg",      "eval",  "metrics", "train",
+                                        "synth",   "tokenize", "bench", "reward",  "report"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         command_run(&printed, "%s --help", names[i]);
         assert_int_equal(printed.status, 0);

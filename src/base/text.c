@@ -215,6 +215,18 @@ void text_add_csv(struct text *text, const char *bytes, size_t length) {
     text_add_char(text, '"');
 }
 
+size_t utf8_space(const char *bytes, size_t length) {
+    const unsigned char *b = (const unsigned char *)bytes;
+    if (length == 0) return 0;
+    if ((b[0] >= 9 && b[0] <= 13) || (b[0] >= 28 && b[0] <= 32)) return 1;
+    if (length >= 2 && b[0] == 0xC2 && (b[1] == 0x85 || b[1] == 0xA0)) return 2;
+    if (length < 3 || b[0] < 0xE1 || b[0] > 0xE3) return 0;
+    const unsigned point = (b[0] & 15u) << 12 | (b[1] & 63u) << 6 | (b[2] & 63u);
+    const bool space = point == 5760 || (point >= 8192 && point <= 8202) || point == 8232 || point == 8233 ||
+                       point == 8239 || point == 8287 || point == 12288;
+    return space ? 3 : 0;
+}
+
 bool parse_int64(const char *string, int64_t *value) {
     char *end;
     errno = 0;

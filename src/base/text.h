@@ -44,6 +44,10 @@ void utf8_repair(struct text *out, const char *bytes, size_t length);
 /* Columns that a UTF-8 string takes in a terminal (utf8proc_charwidth). */
 size_t utf8_columns(const char *bytes, size_t length);
 
+/* Bytes of the white space that a UTF-8 string begins with, 0 if it begins with none: one character of Unicode's, with
+ * the separators 28 to 31, as Python's str.isspace has it. */
+size_t utf8_space(const char *bytes, size_t length);
+
 /* Strict numbers: the whole string must be the number. */
 bool parse_int64(const char *string, int64_t *value);
 bool parse_double(const char *string, double *value);

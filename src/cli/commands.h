@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#define CASEMIX_VERSION "0.1.0"
+
 struct error;
 
 bool command_bench(int argc, char **argv, struct error *error);
@@ -14,6 +16,8 @@ bool command_export(int argc, char **argv, struct error *error);
 bool command_metrics(int argc, char **argv, struct error *error);
 bool command_predict(int argc, char **argv, struct error *error);
 bool command_prepare(int argc, char **argv, struct error *error);
+bool command_report(int argc, char **argv, struct error *error);
+bool command_reward(int argc, char **argv, struct error *error);
 bool command_synth(int argc, char **argv, struct error *error);
 bool command_tokenize(int argc, char **argv, struct error *error);
 bool command_train(int argc, char **argv, struct error *error);

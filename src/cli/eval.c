@@ -1,76 +1,107 @@
 /* casemix eval: a model, and baselines beside it, scored on a dataset. */
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/threads.h"
 #include "cli/commands.h"
+#include "eval/assessment.h"
 #include "eval/baseline.h"
-#include "eval/evaluation.h"
 #include "model/classifier.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 /* Stays that go through a model together. */
-enum { BLOCK = 256 };
+enum { BLOCK = 256, DRG_CODES = 1000 };
 
 static void print_help(void) {
-    puts("usage: casemix eval --model RUN --data F.jsonl [--out DIR] [--json]\n"
-         "       casemix eval [--model RUN] --baseline TRAIN.jsonl --dev DEV.jsonl --data F.jsonl [--json]\n\n"
-         "Scores a model on stays it has not seen, with the metrics of DRG-LLaMA (as `casemix metrics`).\n\n"
-         "  --data F.jsonl     stays with \"text\" and \"drg\", as `casemix synth` writes them\n"
-         "  --model RUN        a run directory\n"
-         "  --baseline TRAIN   trains bag-of-words baselines on these stays (naive Bayes and logistic regression on\n"
-         "                     words and word pairs) and scores them too\n"
-         "  --dev DEV          stays on which the baselines are tuned\n"
-         "  --out DIR          writes DIR/metrics.jsonl and, for the model, DIR/predictions.jsonl\n"
-         "  --json             one JSON object a line for each of them instead of a table\n"
-         "  --compute TYPE     auto, f32, bf16 (large products round to it), int8 (weights in eight bits) [auto]\n"
-         "  --int8-cache DIR   keeps the eight-bit weights there for the next start\n"
-         "  --threads N        [all processors]\n\n"
-         "A stay whose DRG a model does not know counts as wrong.\n\n"
-         "  casemix eval --model models/tiny-classifier --data unseen/test.jsonl\n"
-         "  casemix eval --model run --baseline cohort/train.jsonl --dev cohort/dev.jsonl --data cohort/test.jsonl");
+    puts(
+        "usage: casemix eval --model RUN --data F.jsonl [--calibrate DEV.jsonl] [--train TRAIN.jsonl]\n"
+        "                    [--out DIR] [--json]\n"
+        "       casemix eval [--model RUN] --baseline TRAIN.jsonl --dev DEV.jsonl --data F.jsonl …\n\n"
+        "Scores a model on stays it has not seen: the metrics of DRG-LLaMA (as `casemix metrics`), base and severity,\n"
+        "case-mix index, calibration, risk against coverage, kinds of errors, and where they are made. Every figure\n"
+        "has a 95 % bootstrap interval by patient (subject_id); docs/evaluation.md defines them.\n\n"
+        "  --data F.jsonl     stays with \"text\" and \"drg\", as `casemix synth` writes them\n"
+        "  --model RUN        a run directory\n"
+        "  --calibrate DEV    fits the temperature of the probabilities on these stays, keeps it in RUN/casemix.json\n"
+        "                     (`predict` uses it from then on), and chooses the thresholds of acceptance on them\n"
+        "  --train TRAIN      the stays that the model was trained on, for accuracy by how often it saw a DRG\n"
+        "  --baseline TRAIN   trains bag-of-words baselines on these stays (naive Bayes and logistic regression on\n"
+        "                     words and word pairs) and scores them too\n"
+        "  --dev DEV          stays on which the baselines are tuned\n"
+        "  --resamples B      of the bootstrap [1000]\n"
+        "  --seed S           of the bootstrap [1]\n"
+        "  --out DIR          writes DIR/evaluation.json, DIR/metrics.jsonl and, for the model, DIR/predictions.jsonl\n"
+        "                     and DIR/confusion.tsv; `casemix report` reads them\n"
+        "  --json             prints evaluation.json instead of tables\n"
+        "  --compute TYPE     auto, f32, bf16 (large products round to it), int8 (weights in eight bits) [auto]\n"
+        "  --int8-cache DIR   keeps the eight-bit weights there for the next start\n"
+        "  --threads N        [all processors]\n\n"
+        "A stay whose DRG a model does not know counts as wrong.\n\n"
+        "  casemix eval --model models/tiny-classifier --data unseen/test.jsonl\n"
+        "  casemix eval --model run --calibrate cohort/dev.jsonl --train cohort/train.jsonl \\\n"
+        "               --data cohort/test.jsonl --out run/evaluation");
 }
 
 struct eval_options {
-    const char *model, *data, *baseline, *dev, *out, *int8_cache;
+    const char *model, *data, *baseline, *dev, *calibrate, *train, *out, *int8_cache;
     enum compute_type compute;
+    int64_t resamples, seed;
     bool json, help;
 };
 
-/* What is printed and written: a line for each thing scored. */
+/* What is printed and written. */
 struct report {
     const struct eval_options *options;
     const struct dataset *data;
-    struct text table, json;
+    struct text table;     /* a line for each thing scored */
+    struct text lines;     /* metrics.jsonl */
+    struct text object;    /* the model's part of evaluation.json, without its closing brace; "" without a model */
+    struct text details;   /* the model's part for people */
+    struct text baselines; /* JSON objects, separated by commas */
+    struct text leads;     /* how far the model is ahead of each baseline */
+    uint8_t *hits;         /* [stays] of the model; NULL without one */
 };
 
-static void report_add(struct report *report, const char *name, const struct evaluation *evaluation,
-                       const struct metrics *m) {
-    text_printf(&report->table, "%-20s %6.1f %% %6.1f %% %6.1f %%  %8.3f  %8.3f  %9.4f  %9.4f\n", name, 100 * m->acc1,
+static void add_row(struct text *table, const char *name, const struct metrics *m, const struct interval *intervals) {
+    text_printf(table, "%-20s %6.1f %% %6.1f %% %6.1f %%  %8.3f  %8.3f  %9.4f  %9.4f\n", name, 100 * m->acc1,
                 100 * m->acc5, 100 * m->acc10, m->f1_macro, m->f1_micro, m->auc_macro, m->auc_micro);
-    text_add(&report->json, "{\"name\": ");
-    text_add_json(&report->json, name, strlen(name));
-    text_add(&report->json, ", ");
-    metrics_add_json(&report->json, m, "");
-    text_printf(&report->json, ", \"unknown\": %zu}\n", evaluation->unknown_stays);
+    for (int bound = 0; bound < 2; bound++) {
+        double values[METRICS];
+        for (size_t k = 0; k < METRICS; k++) values[k] = bound == 0 ? intervals[k].low : intervals[k].high;
+        text_printf(table, "  %-18s %6.1f %% %6.1f %% %6.1f %%  %8.3f  %8.3f  %9.4f  %9.4f\n",
+                    bound == 0 ? "95 %: from" : "to", 100 * values[ACC1], 100 * values[ACC5], 100 * values[ACC10],
+                    values[F1_MACRO], values[F1_MICRO], values[AUC_MACRO], values[AUC_MICRO]);
+    }
+}
+
+static void report_add(struct report *report, const char *name, const struct evaluation *evaluation,
+                       const struct metrics *metrics, const struct interval *intervals) {
+    add_row(&report->table, name, metrics, intervals);
+    text_add(&report->lines, "{\"name\": ");
+    text_add_json(&report->lines, name, strlen(name));
+    text_add(&report->lines, ", ");
+    metrics_add_intervals_json(&report->lines, metrics, intervals);
+    text_printf(&report->lines, ", \"unknown\": %zu}\n", evaluation->unknown_stays);
     if (evaluation->unknown_stays == 0) return;
     log_warning("%s: %zu of %zu stays have a DRG that it does not know; they count as wrong", name,
                 evaluation->unknown_stays, evaluation->N);
 }
 
 /* Runs the stays through the classifier, a block at a time. */
-static bool score_blocks(struct evaluation *evaluation, const struct classifier *classifier, struct error *error) {
+static bool score_blocks(struct evaluation *evaluation, const struct classifier *classifier, const char *label,
+                         struct error *error) {
     const size_t labels = classifier->card.labels.count;
     float *logits = memory_alloc(BLOCK, labels * sizeof *logits);
     double *wide = memory_alloc(BLOCK, labels * sizeof *wide);
     bool done =
         (logits != NULL && wide != NULL) || memory_error(error, BLOCK * labels * sizeof *wide, "the logits of a block");
     struct progress progress;
-    progress_start(&progress, "scoring", "stays", evaluation->N);
+    progress_start(&progress, label, "stays", evaluation->N);
     for (size_t first = 0; done && first < evaluation->N; first += BLOCK) {
         struct note notes[BLOCK];
         const size_t count = evaluation->N - first < BLOCK ? evaluation->N - first : BLOCK;
@@ -89,35 +120,175 @@ static bool score_blocks(struct evaluation *evaluation, const struct classifier 
     return done;
 }
 
+/* The dev stays of --calibrate as the model sees them. */
+struct dev_stays {
+    struct dataset data;
+    struct evaluation evaluation;
+    struct outcome *outcomes;
+};
+
+static void dev_close(struct dev_stays *dev) {
+    memory_free(dev->outcomes);
+    evaluation_close(&dev->evaluation);
+    dataset_free(&dev->data);
+}
+
+/* Fits the temperature, keeps it in the run card, and fills the outcomes that the thresholds are chosen on. */
+static bool calibrate(struct dev_stays *dev, struct classifier *classifier, const struct eval_options *options,
+                      double *temperature, struct error *error) {
+    if (!dataset_load(&dev->data, options->calibrate, error)) return false;
+    if (!evaluation_open(&dev->evaluation, &dev->data, &classifier->card.labels, error) ||
+        !score_blocks(&dev->evaluation, classifier, "scoring dev", error) ||
+        !temperature_fit(&dev->evaluation, temperature, error))
+        return error_context(error, "%s", options->calibrate);
+    dev->outcomes = memory_alloc(dev->data.count, sizeof *dev->outcomes);
+    if (dev->outcomes == NULL) return memory_error(error, dev->data.count * sizeof *dev->outcomes, "the dev stays");
+    if (!outcomes_fill(dev->outcomes, &dev->evaluation, classifier->catalog, *temperature, error)) return false;
+    classifier->card.temperature = *temperature;
+    const bool kept = run_card_write(&classifier->card, options->model, error);
+    classifier->card.temperature = 0;
+    if (kept) log_info("temperature %.4f, kept in %s/casemix.json", *temperature, options->model);
+    return kept;
+}
+
+static bool count_training(const char *path, uint32_t *training, struct error *error) {
+    struct dataset data = {0};
+    const bool done = dataset_load(&data, path, error);
+    for (size_t i = 0; done && i < data.count; i++) training[data.stays[i].drg]++;
+    dataset_free(&data);
+    return done;
+}
+
+static bool assess(struct report *report, const struct evaluation *evaluation, const struct classifier *classifier,
+                   const struct dev_stays *dev, double temperature, struct error *error) {
+    uint32_t training[DRG_CODES] = {0};
+    const struct eval_options *options = report->options;
+    struct assessment assessment;
+    if (options->train != NULL && !count_training(options->train, training, error)) return false;
+    const struct assessment_settings settings = {.catalog = classifier->catalog,
+                                                 .temperature = temperature,
+                                                 .training = options->train != NULL ? training : NULL,
+                                                 .dev = dev->outcomes,
+                                                 .dev_count = dev->data.count,
+                                                 .resamples = (size_t)options->resamples,
+                                                 .seed = (uint64_t)options->seed};
+    if (!assessment_open(&assessment, evaluation, &settings, error)) return false;
+    report_add(report, "model", evaluation, &assessment.metrics, assessment.metric_intervals);
+    assessment_add_json(&report->object, &assessment, "model");
+    assessment_add_text(&report->details, &assessment);
+    const bool done = options->out == NULL || (evaluation_write(evaluation, temperature, options->out, error) &&
+                                               assessment_write_confusions(&assessment, options->out, error));
+    assessment_close(&assessment);
+    return done;
+}
+
+static struct scores scores_of(const struct evaluation *evaluation) {
+    return (struct scores){evaluation->logits, evaluation->targets, (int64_t)evaluation->N, (int64_t)evaluation->C,
+                           (int64_t)evaluation->C};
+}
+
+static bool keep_hits(struct report *report, const struct evaluation *evaluation, struct error *error) {
+    const struct scores scores = scores_of(evaluation);
+    report->hits = memory_alloc(evaluation->N, 1);
+    return (report->hits != NULL || memory_error(error, evaluation->N, "the metrics")) &&
+           metric_hits(&scores, report->hits, error);
+}
+
 static bool eval_model(struct report *report, struct error *error) {
     struct classifier classifier;
-    struct evaluation evaluation;
-    struct metrics metrics;
+    struct evaluation evaluation = {0};
+    struct dev_stays dev = {0};
     if (!classifier_open(&classifier, report->options->model, error)) return false;
-    bool done = classifier_compute(&classifier, report->options->compute, report->options->int8_cache, error) &&
-                evaluation_open(&evaluation, report->data, &classifier.card.labels, error);
-    if (done) {
-        done = score_blocks(&evaluation, &classifier, error) && evaluation_score(&evaluation, &metrics, error);
-        if (done) report_add(report, "model", &evaluation, &metrics);
-        if (done && report->options->out != NULL) done = evaluation_write(&evaluation, report->options->out, error);
-        evaluation_close(&evaluation);
-    }
+    /* Metrics are of the logits as the model gives them; the temperature comes in afterwards. */
+    double temperature = classifier.card.temperature > 0 ? classifier.card.temperature : 1;
+    classifier.card.temperature = 0;
+    const bool done =
+        classifier_compute(&classifier, report->options->compute, report->options->int8_cache, error) &&
+        (report->options->calibrate == NULL || calibrate(&dev, &classifier, report->options, &temperature, error)) &&
+        evaluation_open(&evaluation, report->data, &classifier.card.labels, error) &&
+        score_blocks(&evaluation, &classifier, "scoring", error) && keep_hits(report, &evaluation, error) &&
+        assess(report, &evaluation, &classifier, &dev, temperature, error);
+    dev_close(&dev);
+    evaluation_close(&evaluation);
     classifier_close(&classifier);
     return done;
+}
+
+/* How far the model's acc@1 is ahead of a baseline's, on the same resamples. */
+static bool measure_lead(const struct evaluation *evaluation, const uint8_t *model_hits,
+                         const struct patients *patients, const struct resamples *resamples, struct interval *lead,
+                         struct error *error) {
+    const struct scores scores = scores_of(evaluation);
+    uint8_t *hits = memory_alloc(evaluation->N, 1);
+    const bool done = (hits != NULL || memory_error(error, evaluation->N, "the metrics")) &&
+                      metric_hits(&scores, hits, error) &&
+                      paired_difference(model_hits, hits, patients, resamples, lead, error);
+    memory_free(hits);
+    return done;
+}
+
+/* The paper's metrics of rows that have been put, with intervals, and the model's lead where there is a model. */
+static bool score_with_intervals(const struct evaluation *evaluation, const struct report *report,
+                                 struct metrics *metrics, struct interval *intervals, struct interval *lead,
+                                 struct error *error) {
+    const struct eval_options *options = report->options;
+    const struct scores scores = scores_of(evaluation);
+    const size_t B = (size_t)options->resamples;
+    struct patients patients = {0};
+    struct resamples resamples = {0};
+    double *replicates = memory_alloc(METRICS * B, sizeof *replicates);
+    const bool done =
+        (replicates != NULL || memory_error(error, METRICS * B * sizeof *replicates, "the intervals")) &&
+        patients_open(&patients, evaluation->dataset, error) &&
+        resamples_open(&resamples, patients.count, B, (uint64_t)options->seed, error) &&
+        evaluation_score(evaluation, metrics, error) &&
+        metric_replicates(&scores, patients.of, &resamples, replicates, error) &&
+        (report->hits == NULL || measure_lead(evaluation, report->hits, &patients, &resamples, lead, error));
+    if (done) metric_intervals(metrics, replicates, B, intervals);
+    resamples_close(&resamples);
+    patients_close(&patients);
+    memory_free(replicates);
+    return done;
+}
+
+/* The object of metrics.jsonl that begins at `before`, with the model's lead in it. */
+static void add_baseline(struct report *report, const char *name, size_t before, const struct interval *lead) {
+    struct text *out = &report->baselines;
+    const size_t closing = 2; /* brace and line feed */
+    if (report->lines.length <= before + closing) return;
+    if (out->length > 0) text_add(out, ",\n  ");
+    text_append(out, report->lines.data + before, report->lines.length - before - closing);
+    if (report->hits != NULL) {
+        text_add(out, ", \"model_lead_acc1\": ");
+        text_add_json_double(out, lead->value);
+        text_add(out, ", \"model_lead_acc1_interval\": [");
+        text_add_json_double(out, lead->low);
+        text_add(out, ", ");
+        text_add_json_double(out, lead->high);
+        text_add_char(out, ']');
+        text_printf(&report->leads, "\nmodel minus %s, acc@1, paired: %.1f points (%.1f to %.1f)", name,
+                    100 * lead->value, 100 * lead->low, 100 * lead->high);
+    }
+    text_add_char(out, '}');
 }
 
 static bool eval_baseline(struct report *report, const struct baseline *baseline, enum baseline_kind kind,
                           const char *name, struct error *error) {
     struct evaluation evaluation;
     struct metrics metrics;
+    struct interval intervals[METRICS], lead;
     const size_t cells = report->data->count * baseline->labels.count;
     if (!evaluation_open(&evaluation, report->data, &baseline->labels, error)) return false;
     double *logits = memory_alloc(cells, sizeof *logits);
     const bool done = (logits != NULL || memory_error(error, cells * sizeof *logits, "the logits")) &&
                       baseline_logits(baseline, kind, report->data->stays, report->data->count, logits, error) &&
                       evaluation_put(&evaluation, 0, report->data->count, logits, error) &&
-                      evaluation_score(&evaluation, &metrics, error);
-    if (done) report_add(report, name, &evaluation, &metrics);
+                      score_with_intervals(&evaluation, report, &metrics, intervals, &lead, error);
+    if (done) {
+        const size_t before = report->lines.length;
+        report_add(report, name, &evaluation, &metrics, intervals);
+        add_baseline(report, name, before, &lead);
+    }
     memory_free(logits);
     evaluation_close(&evaluation);
     return done;
@@ -137,28 +308,83 @@ static bool eval_baselines(struct report *report, struct error *error) {
     return done;
 }
 
-static bool finish(struct report *report, struct error *error) {
+/* "flow": what stands in flow.json beside the data, the cohort's rows after each step of its preparation. */
+static bool add_flow(struct text *out, const char *data, struct error *error) {
     char path[4096];
-    if (!text_ok(&report->table, error) || !text_ok(&report->json, error)) return false;
-    if (report->options->out != NULL) {
-        if (!path_join(path, sizeof path, report->options->out, "metrics.jsonl"))
-            return error_set(error, "%s: path too long", report->options->out);
-        if (!file_write(path, report->json.data, report->json.length, error)) return false;
-    }
-    if (report->options->json) {
-        fputs(report->json.data, stdout);
+    const char *slash = strrchr(data, '/');
+    const int length = slash == NULL ? 1 : (int)(slash - data);
+    struct text flow = {0};
+    struct json *document;
+    if ((size_t)snprintf(path, sizeof path, "%.*s/flow.json", length, slash == NULL ? "." : data) >= sizeof path ||
+        !path_exists(path))
         return true;
+    bool done = file_read(&flow, path, (size_t)1 << 20, error) &&
+                json_parse(&document, path, flow.data == NULL ? "" : flow.data, flow.length, error);
+    if (done) {
+        json_free(document);
+        text_add(out, ",\n\"flow\": ");
+        text_append(out, flow.data, flow.length);
     }
-    bool present[1000] = {false};
+    text_free(&flow);
+    return done;
+}
+
+/* evaluation.json: the model's object with the names of the files and the baselines. */
+static bool finish_object(struct report *report, struct error *error) {
+    struct text *out = &report->object;
+    const struct eval_options *options = report->options;
+    const struct {
+        const char *name, *value;
+    } files[] = {{"data", options->data},
+                 {"model", options->model},
+                 {"calibrated_on", options->calibrate},
+                 {"training_data", options->train}};
+    if (out->length == 0) text_add(out, "{\"name\": null");
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        if (files[i].value == NULL) continue;
+        text_printf(out, ",\n\"%s\": ", files[i].name);
+        text_add_json(out, files[i].value, strlen(files[i].value));
+    }
+    if (!add_flow(out, options->data, error)) return false;
+    text_printf(out, ",\n\"baselines\": [%s]}\n", report->baselines.data == NULL ? "" : report->baselines.data);
+    return true;
+}
+
+static bool write_text(const char *directory, const char *name, const struct text *text, struct error *error) {
+    char path[4096];
+    return (path_join(path, sizeof path, directory, name) || error_set(error, "%s: path too long", directory)) &&
+           file_write(path, text->data, text->length, error);
+}
+
+static void print_tables(const struct report *report) {
+    bool present[DRG_CODES] = {false};
     size_t distinct = 0;
     for (size_t i = 0; i < report->data->count; i++) {
         distinct += !present[report->data->stays[i].drg];
         present[report->data->stays[i].drg] = true;
     }
-    printf("%s: %zu stays, %zu distinct DRGs\n\n", report->options->data, report->data->count, distinct);
+    printf("%s: %zu stays, %zu distinct DRGs; 95 %% intervals from %lld resamples of patients\n\n",
+           report->options->data, report->data->count, distinct, (long long)report->options->resamples);
     printf("%-20s %8s %8s %8s  %8s  %8s  %9s  %9s\n", "", "acc@1", "acc@5", "acc@10", "macro-F1", "micro-F1",
            "macro-AUC", "micro-AUC");
     fputs(report->table.data, stdout);
+    if (report->leads.data != NULL) puts(report->leads.data);
+    if (report->details.data != NULL) fputs(report->details.data, stdout);
+}
+
+static bool finish(struct report *report, struct error *error) {
+    const char *out = report->options->out;
+    if (!finish_object(report, error) || !text_ok(&report->table, error) || !text_ok(&report->lines, error) ||
+        !text_ok(&report->details, error) || !text_ok(&report->baselines, error) || !text_ok(&report->leads, error) ||
+        !text_ok(&report->object, error))
+        return false;
+    if (out != NULL && (!write_text(out, "metrics.jsonl", &report->lines, error) ||
+                        !write_text(out, "evaluation.json", &report->object, error)))
+        return false;
+    if (report->options->json)
+        fputs(report->object.data, stdout);
+    else
+        print_tables(report);
     return true;
 }
 
@@ -171,23 +397,47 @@ static bool evaluate(const struct eval_options *options, struct error *error) {
     if (done && options->baseline != NULL) done = eval_baselines(&report, error);
     done = done && finish(&report, error);
     text_free(&report.table);
-    text_free(&report.json);
+    text_free(&report.lines);
+    text_free(&report.object);
+    text_free(&report.details);
+    text_free(&report.baselines);
+    text_free(&report.leads);
+    memory_free(report.hits);
     dataset_free(&data);
     return done;
 }
 
 static bool read_options(int argc, char **argv, struct eval_options *options, struct error *error) {
-    enum { MODEL = 1, DATA, BASELINE, DEV, OUT, JSON, COMPUTE, INT8_CACHE, THREADS, HELP };
+    enum {
+        MODEL = 1,
+        DATA,
+        BASELINE,
+        DEV,
+        CALIBRATE,
+        TRAIN,
+        OUT,
+        RESAMPLES,
+        SEED,
+        JSON,
+        COMPUTE,
+        INT8_CACHE,
+        THREADS,
+        HELP
+    };
     static const struct option names[] = {{"model", 1, 0, MODEL},
                                           {"data", 1, 0, DATA},
                                           {"baseline", 1, 0, BASELINE},
                                           {"dev", 1, 0, DEV},
+                                          {"calibrate", 1, 0, CALIBRATE},
+                                          {"train", 1, 0, TRAIN},
                                           {"out", 1, 0, OUT},
+                                          {"seed", 1, 0, SEED},
                                           {"json", 0, 0, JSON},
+                                          {"help", 0, 0, HELP},
+                                          {"resamples", 1, 0, RESAMPLES},
                                           {"compute", 1, 0, COMPUTE},
                                           {"int8-cache", 1, 0, INT8_CACHE},
                                           {"threads", 1, 0, THREADS},
-                                          {"help", 0, 0, HELP},
                                           {0, 0, 0, 0}};
     int64_t threads;
     optind = 0;
@@ -206,8 +456,22 @@ static bool read_options(int argc, char **argv, struct eval_options *options, st
         case DEV:
             options->dev = optarg;
             break;
+        case CALIBRATE:
+            options->calibrate = optarg;
+            break;
+        case TRAIN:
+            options->train = optarg;
+            break;
         case OUT:
             options->out = optarg;
+            break;
+        case RESAMPLES:
+            if (!parse_int64(optarg, &options->resamples) || options->resamples < 20 || options->resamples > 100000)
+                return error_usage(error, "--resamples takes 20 to 100000, not \"%s\"", optarg);
+            break;
+        case SEED:
+            if (!parse_int64(optarg, &options->seed) || options->seed < 0)
+                return error_usage(error, "--seed takes a whole number from 0, not \"%s\"", optarg);
             break;
         case JSON:
             options->json = true;
@@ -242,6 +506,8 @@ static bool check_options(const struct eval_options *options, struct error *erro
         error_usage(error, "eval needs --model RUN, --baseline TRAIN.jsonl, or both");
     } else if ((options->baseline == NULL) != (options->dev == NULL)) {
         error_usage(error, "--baseline and --dev go together: the baselines are tuned on dev");
+    } else if (options->model == NULL && (options->calibrate != NULL || options->train != NULL)) {
+        error_usage(error, "--calibrate and --train are about a model: name it with --model RUN");
     } else {
         return true;
     }
@@ -249,7 +515,7 @@ static bool check_options(const struct eval_options *options, struct error *erro
 }
 
 bool command_eval(int argc, char **argv, struct error *error) {
-    struct eval_options options = {0};
+    struct eval_options options = {.resamples = 1000, .seed = 1};
     if (!read_options(argc, argv, &options, error)) return false;
     if (options.help) {
         print_help();

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CASEMIX_VERSION "0.1.0"
-
 struct command {
     const char *name, *summary;
     bool (*run)(int argc, char **argv, struct error *error);
@@ -20,6 +18,8 @@ static const struct command commands[] = {
     {"drg", "look up the MS-DRG catalog (v34, v43)", command_drg},
     {"eval", "score a model on a dataset", command_eval},
     {"metrics", "the papers' metrics from logits and labels", command_metrics},
+    {"report", "a run and its evaluation as one HTML page", command_report},
+    {"reward", "DRG-Sapphire's rewards on written answers", command_reward},
     {"train", "train a model or a tokenizer from a recipe", command_train},
     {"prepare", "MIMIC-IV's notes and DRGs to a dataset for training", command_prepare},
     {"export", "write a model with its adapters merged", command_export},

@@ -1,16 +1,18 @@
-/* casemix metrics: the papers' metrics from a file of logits and labels, one JSON object out. */
+/* casemix metrics: the papers' metrics from a file of logits and labels or of written answers, one JSON object out. */
 #include "eval/metrics.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "base/threads.h"
 #include "cli/commands.h"
 #include "eval/logits_file.h"
+#include "eval/samples.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 static void print_help(void) {
-    puts("usage: casemix metrics classify|two-label FILE [--threads N]\n\n"
+    puts("usage: casemix metrics classify|two-label FILE [--threads N]\n"
+         "       casemix metrics samples FILE [--grouper v34|v43] [--threads N]\n\n"
          "Scores logits against labels as DRG-LLaMA's published code does, and prints one JSON object:\n"
          "acc1, acc5, acc10, f1_macro, f1_micro, auc_macro, auc_micro, labels (classes present), count (rows).\n"
          "two-label prints each twice, with _base and _cc behind the name, acc_drg by the paper's rule, and acc1, acc5 "
@@ -21,8 +23,12 @@ static void print_help(void) {
          "               or JSON lines, plain or gzip, - for standard input:\n"
          "               {\"logits\":[0.1, 2.3, …], \"label\":1}, two-label: \"label\":[base, severity]\n"
          "  --threads N  [all processors]\n\n"
+         "samples scores written answers as DRG-Sapphire does: Pass@1, Pass@n and Maj@n of DRG, base and severity,\n"
+         "format_rate, kinds of errors and length, with 95 % bootstrap intervals, from JSON lines\n"
+         "{\"gold\": TITLE, \"completions\": [n strings]}; \"subject_id\" is what intervals are resampled by.\n\n"
          "  casemix metrics classify test-logits.safetensors\n"
-         "  casemix metrics two-label predictions.jsonl");
+         "  casemix metrics two-label predictions.jsonl\n"
+         "  casemix metrics samples completions.jsonl");
 }
 
 static bool print_classify(struct text *out, const struct logits_table *table, struct error *error) {
@@ -68,14 +74,29 @@ static bool print_metrics(const char *path, bool two_label, struct error *error)
     return done;
 }
 
+/* Resamples and seed as `casemix eval` has them when nothing is said. */
+static bool print_samples(const char *path, enum grouper grouper, struct error *error) {
+    enum { RESAMPLES = 1000, SEED = 1 };
+    struct sample_scores scores;
+    struct text out = {0};
+    if (!samples_score(&scores, path, grouper, RESAMPLES, SEED, error)) return false;
+    samples_add_json(&out, &scores);
+    const bool done = text_ok(&out, error);
+    if (done) fputs(out.data, stdout);
+    text_free(&out);
+    return done;
+}
+
 static bool wrong_usage(struct error *error, const char *message) {
     error_usage(error, "%s", message);
     return error_hint(error, "casemix metrics classify logits.jsonl");
 }
 
 bool command_metrics(int argc, char **argv, struct error *error) {
-    enum { HELP = 1, THREADS };
-    static const struct option names[] = {{"help", 0, 0, HELP}, {"threads", 1, 0, THREADS}, {0, 0, 0, 0}};
+    enum { HELP = 1, GROUPER, THREADS };
+    static const struct option names[] = {
+        {"help", 0, 0, HELP}, {"grouper", 1, 0, GROUPER}, {"threads", 1, 0, THREADS}, {0, 0, 0, 0}};
+    enum grouper grouper = GROUPER_V34;
     int64_t threads;
     optind = 0;
     opterr = 0;
@@ -84,6 +105,9 @@ bool command_metrics(int argc, char **argv, struct error *error) {
         case HELP:
             print_help();
             return true;
+        case GROUPER:
+            if (!grouper_parse(optarg, &grouper, error)) return false;
+            break;
         case THREADS:
             if (!parse_int64(optarg, &threads) || threads < 1 || threads > 1024)
                 return wrong_usage(error, "--threads takes a number from 1 to 1024");
@@ -94,9 +118,11 @@ bool command_metrics(int argc, char **argv, struct error *error) {
             return error_hint(error, "casemix metrics --help");
         }
     }
-    if (argc - optind != 2) return wrong_usage(error, "metrics needs a kind, classify or two-label, and one file");
+    if (argc - optind != 2)
+        return wrong_usage(error, "metrics needs a kind, classify, two-label or samples, and one file");
     const char *kind = argv[optind];
+    if (strcmp(kind, "samples") == 0) return print_samples(argv[optind + 1], grouper, error);
     if (strcmp(kind, "classify") != 0 && strcmp(kind, "two-label") != 0)
-        return wrong_usage(error, "metrics: the kind is classify or two-label");
+        return wrong_usage(error, "metrics: the kind is classify, two-label or samples");
     return print_metrics(argv[optind + 1], strcmp(kind, "two-label") == 0, error);
 }

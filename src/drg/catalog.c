@@ -143,6 +143,18 @@ void catalog_compose(const struct catalog *catalog, const double *base, const do
     for (size_t i = 0; i < catalog->count && sum > 0; i++) p[i] /= sum;
 }
 
+const struct drg *catalog_find_title(const struct catalog *catalog, const char *title, size_t length) {
+    for (size_t i = 0; i < catalog->count; i++) {
+        const struct drg *drg = &catalog->drgs[i];
+        if (strncmp(drg->title, title, length) == 0 && drg->title[length] == '\0') return drg;
+    }
+    return NULL;
+}
+
+int severity_class(const struct drg *drg) {
+    return drg->paper_severity >= 0 ? drg->paper_severity : (int)drg->severity;
+}
+
 bool grouper_parse(const char *name, enum grouper *grouper, struct error *error) {
     for (int i = 0; i < 2; i++) {
         if (strcmp(name, grouper_name((enum grouper)i)) != 0) continue;

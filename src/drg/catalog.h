@@ -53,6 +53,13 @@ const struct drg *catalog_resolve(const struct catalog *catalog, int base, int p
  */
 void catalog_compose(const struct catalog *catalog, const double *base, const double *severity, double *p);
 
+/* The DRG with exactly this title (upper case, no blanks around it); NULL if there is none. */
+const struct drg *catalog_find_title(const struct catalog *catalog, const char *title, size_t length);
+
+/* The class by which severities are called equal: on v34 the paper's (CC and CC/MCC are one), on v43 the catalog's own.
+ * 0 to 5. */
+int severity_class(const struct drg *drg);
+
 bool grouper_parse(const char *name, enum grouper *grouper, struct error *error); /* "v34", "v43" */
 const char *grouper_name(enum grouper grouper);
 const char *severity_name(enum drg_severity severity); /* "MCC", "CC", "none", "without MCC", "CC/MCC", "any" */

@@ -3,6 +3,7 @@
  * gives back, so the last delimiter ends the section. A header that fails (no delimiter behind its line) fails for
  * every later header too. */
 #include "drg/published_section.h"
+#include "base/text.h"
 #include <stdbool.h>
 #include <string.h>
 
@@ -122,24 +123,11 @@ int published_section(const char *note, size_t length, struct span *section) {
     return cut_laboratory(note, length, section) ? 4 : 0;
 }
 
-/* Bytes of the white space at `at`, 0 if there is none. */
-static size_t white_space(const unsigned char *text, size_t at, size_t length) {
-    const unsigned char c = text[at];
-    if ((c >= 9 && c <= 13) || (c >= 28 && c <= 32)) return 1;
-    if (c < 0xc2) return 0;
-    if (c == 0xc2 && at + 1 < length) return text[at + 1] == 0x85 || text[at + 1] == 0xa0 ? 2 : 0;
-    if (at + 2 >= length || c < 0xe1 || c > 0xe3) return 0;
-    const unsigned point = (c & 15u) << 12 | (text[at + 1] & 63u) << 6 | (text[at + 2] & 63u);
-    const bool space = point == 5760 || (point >= 8192 && point <= 8202) || point == 8232 || point == 8233 ||
-                       point == 8239 || point == 8287 || point == 12288;
-    return space ? 3 : 0;
-}
-
 size_t count_words(const char *text, size_t length, size_t limit) {
     size_t words = 0;
     bool inside = false;
     for (size_t at = 0; at < length && words < limit;) {
-        const size_t space = white_space((const unsigned char *)text, at, length);
+        const size_t space = utf8_space(text + at, length - at);
         if (space == 0 && !inside) words++;
         inside = space == 0;
         at += space == 0 ? 1 : space;

@@ -103,11 +103,13 @@ static void add_predictions(struct text *out, const struct evaluation *evaluatio
     text_add(out, "]}\n");
 }
 
-static void add_row(struct text *out, const struct evaluation *evaluation, size_t i, double *p) {
+static void add_row(struct text *out, const struct evaluation *evaluation, size_t i, double temperature, double *p) {
     const struct stay *stay = &evaluation->dataset->stays[i];
     const size_t target = (size_t)evaluation->targets[i];
     size_t rank = 1;
-    softmax_double(p, evaluation->logits + i * evaluation->C, (int64_t)evaluation->C);
+    for (size_t c = 0; c < evaluation->known; c++) p[c] = evaluation->logits[i * evaluation->C + c] / temperature;
+    softmax_double(p, p, (int64_t)evaluation->known);
+    for (size_t c = evaluation->known; c < evaluation->C; c++) p[c] = 0;
     for (size_t c = 0; c < evaluation->known; c++) rank += p[c] > p[target] || (c < target && !(p[c] < p[target]));
     text_add_char(out, '{');
     add_id(out, "note_id", stay->note_id);
@@ -120,7 +122,8 @@ static void add_row(struct text *out, const struct evaluation *evaluation, size_
     add_predictions(out, evaluation, p);
 }
 
-bool evaluation_write(const struct evaluation *evaluation, const char *directory, struct error *error) {
+bool evaluation_write(const struct evaluation *evaluation, double temperature, const char *directory,
+                      struct error *error) {
     char path[4096];
     struct text out = {0};
     struct file_writer *writer = NULL;
@@ -131,7 +134,7 @@ bool evaluation_write(const struct evaluation *evaluation, const char *directory
     done = done && file_writer_open(&writer, path, error);
     for (size_t i = 0; done && i < evaluation->N; i++) {
         text_clear(&out);
-        add_row(&out, evaluation, i, p);
+        add_row(&out, evaluation, i, temperature, p);
         done = text_ok(&out, error) && file_writer_write(writer, out.data, out.length, error);
     }
     done = done && file_writer_commit(writer, error);

@@ -36,7 +36,9 @@ bool evaluation_put(struct evaluation *evaluation, size_t first, size_t count, c
 bool evaluation_score(const struct evaluation *evaluation, struct metrics *metrics, struct error *error);
 
 /* DIR/predictions.jsonl: {"note_id", "hadm_id", "drg", "rank", "predictions": [{"drg", "p"}…]} with the ten likeliest
- * DRGs of each stay and the rank of the true one (1: first; null where the model does not know it). */
-bool evaluation_write(const struct evaluation *evaluation, const char *directory, struct error *error);
+ * DRGs of each stay, p at the temperature, and the rank of the true one (1: first; null where the model does not know
+ * it). */
+bool evaluation_write(const struct evaluation *evaluation, double temperature, const char *directory,
+                      struct error *error);
 
 #endif

@@ -196,6 +196,9 @@ bool classifier_logits(const struct classifier *classifier, const struct note *n
     const bool done = encode_notes(classifier, notes, count, &encoded, token_counts, truncated, error) &&
                       run_batches(classifier, &encoded, count, batch_tokens > 0 ? batch_tokens : BATCH_TOKENS, logits,
                                   progress, context, error);
+    const float temperature = (float)classifier->card.temperature;
+    for (size_t i = 0; done && temperature > 0 && i < count * classifier->card.labels.count; i++)
+        logits[i] /= temperature;
     memory_free(encoded.starts);
     token_list_free(&encoded.tokens);
     return done;

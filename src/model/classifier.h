@@ -25,6 +25,7 @@ struct run_card {
     char base[1024];    /* adapter runs: directory of the base model, absolute or relative to the run */
     char base_hash[65]; /* SHA-256 of the base's config.json and weight file headers; "" for a full model */
     char recipe[4096];  /* name of the recipe as run */
+    double temperature; /* divides the logits (`casemix eval --calibrate`); 0: none was fitted */
     struct labels labels;
 };
 bool run_card_load(struct run_card *card, const char *directory, struct error *error);
@@ -65,9 +66,9 @@ struct note {
     size_t length;
 };
 
-/* Logits [count, labels] for many texts (already the part of the note that is to be read), packed into batches of up to
- * `batch_tokens` (0: 4096) tokens. token_counts, truncated: [count] or NULL. Calls progress (may be NULL) after each
- * batch with the notes done so far. */
+/* Logits [count, labels], divided by the card's temperature, for many texts (already the part of the note that is to be
+ * read), packed into batches of up to `batch_tokens` (0: 4096) tokens. token_counts, truncated: [count] or NULL. Calls
+ * progress (may be NULL) after each batch with the notes done so far. */
 bool classifier_logits(const struct classifier *classifier, const struct note *notes, size_t count,
                        int64_t batch_tokens, float *logits, int32_t *token_counts, bool *truncated,
                        void (*progress)(void *context, size_t done), void *context, struct error *error);

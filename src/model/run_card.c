@@ -51,6 +51,9 @@ static bool read_card(struct run_card *card, const json_node *root, struct error
     if (!copy_string(root, "base", false, card->base, sizeof card->base, error)) return false;
     if (!copy_string(root, "base_hash", false, card->base_hash, sizeof card->base_hash, error)) return false;
     if (!copy_string(root, "recipe", false, card->recipe, sizeof card->recipe, error)) return false;
+    if (!json_get_double(root, "temperature", false, &card->temperature, error)) return false;
+    if (!json_is_null(json_member(root, "temperature")) && !(card->temperature >= 0.01 && card->temperature <= 100))
+        return error_set(error, "\"temperature\" is not a number from 0.01 to 100");
     card->labels.grouper = card->grouper;
     return read_labels(&card->labels, root, error);
 }
@@ -88,6 +91,10 @@ bool run_card_write(const struct run_card *card, const char *directory, struct e
     if (card->base[0] != '\0') add_member(&text, "base", card->base);
     if (card->base_hash[0] != '\0') add_member(&text, "base_hash", card->base_hash);
     add_member(&text, "recipe", card->recipe);
+    if (card->temperature > 0) {
+        text_add(&text, ",\n  \"temperature\": ");
+        text_add_json_double(&text, card->temperature);
+    }
     text_add(&text, ",\n  \"drgs\": [");
     for (size_t i = 0; i < card->labels.count; i++)
         text_printf(&text, "%s%d", i == 0 ? "" : ", ", card->labels.codes[i]);

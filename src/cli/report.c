@@ -1,0 +1,63 @@
+/* casemix report: a run and its evaluation as one HTML page. */
+#include "eval/report.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include <getopt.h>
+#include <stdio.h>
+
+static void print_help(void) {
+    puts("usage: casemix report RUN --out report.html [--evaluation DIR] [--flow F.json] [--examples F.jsonl]\n\n"
+         "Writes one self-contained page about a run: the cohort, training curves, metrics with intervals, "
+         "reliability,\n"
+         "risk against coverage, where it is right, confusions, the worst DRGs, recipe and versions. The page loads\n"
+         "nothing from anywhere, and no note is in it unless --examples is given.\n\n"
+         "  --out F           the page\n"
+         "  --evaluation DIR  what `casemix eval --out DIR` wrote [RUN/evaluation]\n"
+         "  --flow F          flow.json of the cohort [RUN/flow.json, or the one beside the data that was scored]\n"
+         "  --examples F      the stays that were scored: shows the beginning of six notes, so only for synthetic "
+         "notes\n"
+         "                    or readers who may see them\n\n"
+         "  casemix eval --model run --calibrate cohort/dev.jsonl --data cohort/test.jsonl --out run/evaluation\n"
+         "  casemix report run --out report.html");
+}
+
+bool command_report(int argc, char **argv, struct error *error) {
+    enum { OUT = 1, EVALUATION, FLOW, EXAMPLES, HELP };
+    static const struct option names[] = {{"out", 1, 0, OUT},   {"evaluation", 1, 0, EVALUATION},
+                                          {"flow", 1, 0, FLOW}, {"examples", 1, 0, EXAMPLES},
+                                          {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    struct report_settings settings = {.version = CASEMIX_VERSION};
+    optind = 0;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
+        switch (option) {
+        case OUT:
+            settings.out = optarg;
+            break;
+        case EVALUATION:
+            settings.evaluation = optarg;
+            break;
+        case FLOW:
+            settings.flow = optarg;
+            break;
+        case EXAMPLES:
+            settings.examples = optarg;
+            break;
+        case HELP:
+            print_help();
+            return true;
+        default:
+            error_usage(error, "report: unknown option or missing value: %s", argv[optind - 1]);
+            return error_hint(error, "casemix report --help");
+        }
+    }
+    if (argc - optind != 1 || settings.out == NULL) {
+        error_usage(error, "report needs one run directory and --out");
+        return error_hint(error, "casemix report models/tiny-classifier --out report.html");
+    }
+    settings.run = argv[optind];
+    if (!report_write(&settings, error)) return false;
+    log_info("%s written", settings.out);
+    return true;
+}
