@@ -12,7 +12,7 @@ PORTABLE ?= 0
 WERROR ?= 0
 variant := $(if $(filter 1,$(SAN)),-san)$(if $(filter 1,$(PORTABLE)),-portable)$(if $(findstring clang,$(CC)),-clang)
 B ?= build$(if $(variant),/variant$(variant))
-FLOORS ?= base drg data tokenizer tensor model train eval api cli
+FLOORS ?= base drg data tokenizer tensor model generate train eval api cli
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes
 # clang warns where it leaves an `omp simd` loop scalar; that is a matter of speed, not of the code.
