@@ -2,6 +2,7 @@
  * in cache. */
 #include "base/threads.h"
 #include "tensor/gemm.h"
+#include "tensor/small_product.h"
 #include <string.h>
 
 /* Floats in a panel: 2 MiB. */
@@ -42,10 +43,14 @@ static void add_bias(float *y, const struct matrix *bias, int64_t T, int64_t O) 
 void linear_forward(float *y, const float *x, const struct matrix *weight, const struct matrix *bias, int64_t T,
                     bool accumulate, float *panel) {
     const int64_t O = weight->rows, I = weight->cols, block = weight->dtype == DTYPE_F32 ? O : panel_rows(weight);
-    for (int64_t first = 0; first < O; first += block) {
-        const int64_t count = O - first < block ? O - first : block;
-        const float *rows = widened_rows(weight, first, count, panel);
-        gemm(false, true, T, count, I, 1, x, I, rows, I, accumulate ? 1 : 0, y + first, O);
+    if (T <= SMALL_PRODUCT_ROWS && I <= SMALL_PRODUCT_INPUTS) {
+        small_product(y, O, x, I, weight, T, 1, accumulate);
+    } else {
+        for (int64_t first = 0; first < O; first += block) {
+            const int64_t count = O - first < block ? O - first : block;
+            const float *rows = widened_rows(weight, first, count, panel);
+            gemm(false, true, T, count, I, 1, x, I, rows, I, accumulate ? 1 : 0, y + first, O);
+        }
     }
     if (bias != NULL && bias->data != NULL) add_bias(y, bias, T, O);
 }
