@@ -23,12 +23,8 @@ struct member_index {
     const cJSON *slots[];
 };
 
-static void *allocate(size_t size) {
-    return memory_alloc(size, 1);
-}
-
 static void install_hooks(void) {
-    cJSON_Hooks hooks = {allocate, memory_free};
+    cJSON_Hooks hooks = {memory_alloc_small, memory_free};
     cJSON_InitHooks(&hooks);
 }
 

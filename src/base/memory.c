@@ -37,6 +37,10 @@ void *memory_alloc(size_t count, size_t size) {
     return aligned_alloc(ALIGNMENT, bytes == 0 ? ALIGNMENT : align_up(bytes));
 }
 
+void *memory_alloc_small(size_t size) {
+    return size > SIZE_MAX / 2 || fails_on_purpose() ? NULL : malloc(size == 0 ? 1 : size);
+}
+
 void *memory_zero(size_t count, size_t size) {
     void *pointer = memory_alloc(count, size);
     if (pointer != NULL) memset(pointer, 0, count * size);

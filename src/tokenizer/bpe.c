@@ -20,7 +20,7 @@ static uint64_t pair_of(int32_t left, int32_t right) {
 
 bool merge_table_open(struct merge_table *table, size_t merges, struct error *error) {
     size_t capacity = 64;
-    while (capacity < merges * 2) capacity *= 2;
+    while (capacity < merges + merges / 2) capacity *= 2;
     *table = (struct merge_table){memory_alloc(capacity, sizeof *table->slots), capacity, 0};
     if (table->slots == NULL) return memory_error(error, capacity * sizeof *table->slots, "the merges");
     for (size_t i = 0; i < capacity; i++) table->slots[i].pair = UINT64_MAX;
@@ -30,11 +30,9 @@ bool merge_table_open(struct merge_table *table, size_t merges, struct error *er
 void merge_table_add(struct merge_table *table, int32_t left, int32_t right, int32_t rank, int32_t id) {
     const uint64_t pair = pair_of(left, right);
     size_t i = pair_slot(pair, table->capacity);
-    for (; table->slots[i].pair != UINT64_MAX; i = (i + 1) & (table->capacity - 1)) {
-        if (table->slots[i].pair == pair) return;
-    }
+    while (table->slots[i].pair != UINT64_MAX && table->slots[i].pair != pair) i = (i + 1) & (table->capacity - 1);
+    table->count += table->slots[i].pair != pair;
     table->slots[i] = (struct merge){pair, rank, id};
-    table->count++;
 }
 
 const struct merge *merge_table_find(const struct merge_table *table, int32_t left, int32_t right) {
@@ -43,6 +41,10 @@ const struct merge *merge_table_find(const struct merge_table *table, int32_t le
         if (table->slots[i].pair == pair) return &table->slots[i];
         if (table->slots[i].pair == UINT64_MAX) return NULL;
     }
+}
+
+void merge_table_prefetch(const struct merge_table *table, int32_t left, int32_t right) {
+    __builtin_prefetch(&table->slots[pair_slot(pair_of(left, right), table->capacity)], 1);
 }
 
 void merge_table_close(struct merge_table *table) {

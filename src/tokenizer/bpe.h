@@ -21,9 +21,12 @@ struct merge_table {
 };
 
 bool merge_table_open(struct merge_table *table, size_t merges, struct error *error);
-/* A pair that is there already keeps its first rank. The table was opened for at least this many merges. */
+/* Of a pair given twice the last rank counts, as in Hugging Face tokenizers. The table was opened for at least this
+ * many merges. */
 void merge_table_add(struct merge_table *table, int32_t left, int32_t right, int32_t rank, int32_t id);
 const struct merge *merge_table_find(const struct merge_table *table, int32_t left, int32_t right); /* NULL if none */
+/* Asks the processor for the memory in which the pair stands or will stand. */
+void merge_table_prefetch(const struct merge_table *table, int32_t left, int32_t right);
 void merge_table_close(struct merge_table *table);
 
 /* Merges ids[0 … *count) in place until no pair of the table is left, lowest rank first, leftmost first among equals.

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "tokenizer/byte_level.h"
-#include "tokenizer/pretokenizer.h"
+#include "tokenizer/pattern.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,8 @@ struct pair {
 
 struct bpe_trainer {
     struct bpe_settings settings;
-    struct pretokenizer *pretokenizer;
+    struct pattern *pattern;
+    struct matcher matcher;
     struct hash word_ids;
     struct word *words;
     size_t word_count, word_capacity;
@@ -65,7 +66,7 @@ bool bpe_trainer_open(struct bpe_trainer **out, const struct bpe_settings *setti
     trainer->settings = *settings;
     if (trainer->settings.vocabulary == 0) trainer->settings.vocabulary = 8000;
     if (trainer->settings.minimum_count == 0) trainer->settings.minimum_count = 2;
-    bool opened = pretokenizer_open(&trainer->pretokenizer, pretokenizer_qwen2, error);
+    bool opened = pattern_open(&trainer->pattern, pattern_qwen2, false, error);
     if (opened && trainer->settings.vocabulary < 256 + settings->special_count) {
         opened = error_set(error, "a vocabulary of %zu pieces has no room for the 256 bytes and %zu special tokens",
                            trainer->settings.vocabulary, settings->special_count);
@@ -107,8 +108,8 @@ bool bpe_trainer_add(struct bpe_trainer *trainer, const char *bytes, size_t leng
     const utf8proc_ssize_t size = utf8proc_map((const utf8proc_uint8_t *)bytes, (utf8proc_ssize_t)length, &composed,
                                                UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     if (size < 0) return memory_error(error, length, "a text in composed form");
-    const bool done =
-        pretokenizer_split(trainer->pretokenizer, (const char *)composed, (size_t)size, count_word, trainer, error);
+    const bool done = pattern_split(trainer->pattern, &trainer->matcher, SPLIT_ISOLATED, false, (const char *)composed,
+                                    (size_t)size, count_word, trainer, error);
     free(composed);
     return done;
 }
@@ -311,7 +312,7 @@ static void build_json(const struct bpe_trainer *trainer, struct text *out) {
     text_add(out, "\n  ],\n  \"normalizer\": {\"type\": \"NFC\"},\n  \"pre_tokenizer\": {\"type\": \"Sequence\", "
                   "\"pretokenizers\": [\n"
                   "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ");
-    text_add_json(out, pretokenizer_qwen2, strlen(pretokenizer_qwen2));
+    text_add_json(out, pattern_qwen2, strlen(pattern_qwen2));
     text_add(
         out,
         "}, \"behavior\": \"Isolated\", \"invert\": false},\n"
@@ -374,7 +375,8 @@ void bpe_trainer_close(struct bpe_trainer *trainer) {
     if (trainer == NULL) return;
     for (size_t i = 0; i < trainer->piece_count; i++) text_free(&trainer->pieces[i]);
     for (size_t i = 0; i < trainer->pair_count; i++) memory_free(trainer->pairs[i].words);
-    pretokenizer_close(trainer->pretokenizer);
+    matcher_free(&trainer->matcher);
+    pattern_close(trainer->pattern);
     hash_free(&trainer->word_ids);
     memory_free(trainer->words);
     memory_free(trainer->pieces);

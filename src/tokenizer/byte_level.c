@@ -1,22 +1,19 @@
-/* The alphabet of byte-level BPE. */
+/* The alphabet of byte-level BPE: bytes that print stand for themselves; the others, 0x00 to 0x20, 0x7f to 0xa0 and
+ * 0xad, have the characters from U+0100 in this order. */
 #include "tokenizer/byte_level.h"
 #include "base/text.h"
 
-/* Bytes that print as themselves: ! to ~, ¡ to ¬, ® to ÿ. */
-static bool prints(unsigned int byte) {
-    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-}
+enum { LOW_HIDDEN = 0x21, MIDDLE_HIDDEN = 0x22 };
 
-/* Number of bytes under this one that do not print: their characters count up from U+0100. */
-static unsigned int hidden_before(unsigned int byte) {
-    unsigned int count = 0;
-    for (unsigned int b = 0; b < byte; b++) count += !prints(b);
-    return count;
+static unsigned int code_of(unsigned int byte) {
+    if (byte < 0x21) return 0x100 + byte;
+    if (byte >= 0x7f && byte <= 0xa0) return 0x100 + LOW_HIDDEN + (byte - 0x7f);
+    return byte == 0xad ? 0x100 + LOW_HIDDEN + MIDDLE_HIDDEN : byte;
 }
 
 void byte_level_encode(struct text *out, const char *bytes, size_t length) {
     for (size_t i = 0; i < length; i++) {
-        const unsigned int byte = (unsigned char)bytes[i], code = prints(byte) ? byte : 0x100 + hidden_before(byte);
+        const unsigned int code = code_of((unsigned char)bytes[i]);
         if (code < 0x80) {
             text_add_char(out, (char)code);
         } else {
@@ -27,11 +24,11 @@ void byte_level_encode(struct text *out, const char *bytes, size_t length) {
 }
 
 static int byte_of(unsigned int code) {
-    if (code < 0x100) return prints(code) ? (int)code : -1;
-    for (unsigned int byte = 0; byte < 0x100; byte++) {
-        if (!prints(byte) && 0x100 + hidden_before(byte) == code) return (int)byte;
-    }
-    return -1;
+    if (code < 0x100) return code_of(code) == code ? (int)code : -1;
+    const unsigned int hidden = code - 0x100;
+    if (hidden < LOW_HIDDEN) return (int)hidden;
+    if (hidden < LOW_HIDDEN + MIDDLE_HIDDEN) return (int)(0x7f + (hidden - LOW_HIDDEN));
+    return hidden == LOW_HIDDEN + MIDDLE_HIDDEN ? 0xad : -1;
 }
 
 bool byte_level_decode(struct text *out, const char *characters, size_t length) {

@@ -1,7 +1,8 @@
-/* Text to token ids and back, from a Hugging Face tokenizer.json.
+/* Text to token ids and back, from the files of a Hugging Face directory: tokenizer.json (byte-level BPE as of GPT-2,
+ * Qwen2 and Llama 3; SentencePiece-style BPE as of Llama 2 and Mistral; WordPiece as of BERT), vocab.txt, or
+ * tokenizer.model.
  *
- * Byte-level BPE (GPT-2, Qwen2 and Llama 3 pre-tokenisers); further families join here. An open tokenizer is immutable:
- * encode and decode may be called from many threads at once. */
+ * An open tokenizer does not change: encode and decode may be called from many threads at once. */
 #ifndef CASEMIX_TOKENIZER_TOKENIZER_H
 #define CASEMIX_TOKENIZER_TOKENIZER_H
 
@@ -20,7 +21,9 @@ struct token_list {
 };
 void token_list_free(struct token_list *list);
 
-/* `path`: tokenizer.json, or a directory that holds one. Hostile input is refused with the member that is wrong. */
+/* `path`: a tokenizer.json, vocab.txt or tokenizer.model (told apart by name), or a directory that holds one of them
+ * (looked for in this order; with the last two tokenizer_config.json is heeded). Hostile input is refused with the
+ * member that is wrong; what casemix does not compute is refused by naming it. */
 bool tokenizer_open(struct tokenizer **tokenizer, const char *path, struct error *error);
 void tokenizer_close(struct tokenizer *tokenizer);
 
@@ -30,8 +33,14 @@ void tokenizer_close(struct tokenizer *tokenizer);
 bool tokenizer_encode(const struct tokenizer *tokenizer, const char *bytes, size_t length, bool special,
                       struct token_list *out, struct error *error);
 
-/* Appends the bytes of the ids; with skip_special, special added tokens are left out. Ids outside the vocabulary are an
- * error. */
+/* The same for text from outside that must not be able to write tokens: "<|im_end|>" in it is encoded as the characters
+ * it consists of. `first`: the text stands at the start of the sequence (some SentencePiece-style files put a blank
+ * there and nowhere else). */
+bool tokenizer_encode_content(const struct tokenizer *tokenizer, const char *bytes, size_t length, bool first,
+                              struct token_list *out, struct error *error);
+
+/* Appends the text of the ids; with skip_special, special added tokens are left out. Ids outside the vocabulary are an
+ * error. What comes out is valid UTF-8: see token_stream.h. */
 bool tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special,
                       struct text *out, struct error *error);
 
