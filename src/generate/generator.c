@@ -156,12 +156,12 @@ static bool check_request(const struct generator *generator, const struct genera
         error_set(error, "the prompt is empty");
         return error_hint(error, "a model needs at least one token to go on from");
     }
-    if (asked->samples < 1 || asked->max_tokens < 1)
-        return error_set(error, "%d continuations of %lld tokens are not possible", asked->samples,
-                         (long long)asked->max_tokens);
     if (asked->prompt_count >= config->positions)
         return error_set(error, "a prompt of %lld tokens leaves no room in the model's %lld positions",
                          (long long)asked->prompt_count, (long long)config->positions);
+    if (asked->samples < 1 || asked->max_tokens < 1)
+        return error_set(error, "%d continuations of %lld tokens are not possible", asked->samples,
+                         (long long)asked->max_tokens);
     for (int64_t i = 0; i < asked->prompt_count; i++) {
         if (asked->prompt[i] < 0 || asked->prompt[i] >= config->V)
             return error_set(error, "token id %d is outside the model's vocabulary of %lld", (int)asked->prompt[i],
@@ -398,15 +398,32 @@ static void end_continuation(struct generator *generator, struct continuation *c
     *c = (struct continuation){0};
 }
 
+/* Where the prompt leaves the answer: its last tokens may open one. */
+static bool start_trie(struct generator *generator, const struct generation_request *asked, struct trie_state *state,
+                       struct error *error) {
+    enum { TAIL = 16 };
+    const int64_t first = asked->prompt_count < TAIL ? 0 : asked->prompt_count - TAIL;
+    *state = trie_start;
+    if (!asked->answer_trie) return true;
+    text_clear(&generator->bytes);
+    if (!tokenizer_decode(generator->tokenizer, asked->prompt + first, (size_t)(asked->prompt_count - first), false,
+                          &generator->bytes, error))
+        return false;
+    if (generator->bytes.data != NULL) *state = trie_state_behind(generator->bytes.data, generator->bytes.length);
+    return true;
+}
+
 /* A prompt that has been read becomes its continuations, each with its first token. */
 static bool fork_request(struct generator *generator, struct request *request, const float *logits,
                          struct error *error) {
     const struct generation_request *asked = &request->asked;
     const double penalty = asked->sampling.repetition_penalty;
+    struct trie_state start;
+    if (!start_trie(generator, asked, &start, error)) return false;
     for (int32_t sample = 0; sample < asked->samples; sample++) {
         struct continuation *c = &generator->running[generator->running_count];
         bool alive = false;
-        *c = (struct continuation){.request = request, .sample = sample, .trie = trie_start};
+        *c = (struct continuation){.request = request, .sample = sample, .trie = start};
         c->sequence = kv_sequence_fork(generator->cache, request->sequence);
         if (c->sequence < 0) return error_set(error, "no sequence is free for a continuation");
         generator->running_count++;

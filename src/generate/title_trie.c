@@ -227,6 +227,18 @@ int32_t title_trie_step(const struct title_trie *trie, int32_t node, int32_t tok
     return low < end && trie->child_tokens[low] == token ? low : -1;
 }
 
+struct trie_state trie_state_behind(const char *text, size_t length) {
+    struct trie_state state = trie_start;
+    const size_t whole = sizeof opening_text - 1, bare = OPENING_LENGTH;
+    if (length >= whole && memcmp(text + length - whole, opening_text, whole) == 0)
+        return (struct trie_state){.node = 0};
+    if (length >= bare && memcmp(text + length - bare, opening_text, bare) == 0)
+        return (struct trie_state){.node = TRIE_LINE_FEED};
+    for (size_t i = length < bare ? 0 : length - bare + 1; i < length; i++)
+        state.matched = match_byte(state.matched, text[i]);
+    return state;
+}
+
 const int32_t *trie_allowed(const struct title_trie *trie, const struct trie_state *state, size_t *count) {
     *count = 0;
     if (state->node == TRIE_DONE) return NULL;

@@ -52,6 +52,9 @@ struct trie_state {
 };
 extern const struct trie_state trie_start;
 
+/* Where a text leaves one that goes on behind it: only its end counts, for a prompt may speak of answers before. */
+struct trie_state trie_state_behind(const char *text, size_t length);
+
 /* The tokens that may follow in this state: NULL when all may, else `*count` tokens, rising. Outside of an answer only
  * tokens that would close "<answer>" and run on into something that is no title are kept out. */
 const int32_t *trie_allowed(const struct title_trie *trie, const struct trie_state *state, size_t *count);
