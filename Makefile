@@ -53,7 +53,7 @@ $(B)/oracle: $(B)/tests/oracle.o $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # The catalog tables stand in the program by .incbin, which the compiler does not report as a dependency.
-$(B)/src/drg/catalog_tables.o: data/ms-drg-v34.tsv data/ms-drg-v43.tsv
+$(B)/src/drg/catalog_tables.o: data/ms-drg-v34.tsv data/ms-drg-v43.tsv data/title-words.tsv data/title-aliases.tsv
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -101,6 +101,21 @@ static void resolutions_equal_the_published_rule(void **state) {
     tsv_free(&table);
 }
 
+static void composed_probabilities_are_products_over_the_pairs_that_exist(void **state) {
+    (void)state;
+    const struct catalog *v34 = catalog_get(GROUPER_V34);
+    static double base[340], p[1000];
+    const double severity[] = {0.1, 0.2, 0.3, 0.15, 0.25};
+    double sum = 0;
+    for (int b = 0; b < 340; b++) base[b] = (b + 1) / (340.0 * 341 / 2);
+    catalog_compose(v34, base, severity, p);
+    for (size_t i = 0; i < v34->count; i++) sum += p[i];
+    assert_true(sum > 1 - 1e-12 && sum < 1 + 1e-12);
+    /* 291 and 292 share a base: their ratio is that of MCC to CC. */
+    const size_t mcc = (size_t)(catalog_find(v34, 291) - v34->drgs), cc = (size_t)(catalog_find(v34, 292) - v34->drgs);
+    assert_true(p[mcc] / p[cc] > 1.5 - 1e-12 && p[mcc] / p[cc] < 1.5 + 1e-12);
+}
+
 static void codes_are_read_strictly(void **state) {
     (void)state;
     int code;
@@ -117,6 +132,7 @@ int main(void) {
         cmocka_unit_test(base_and_severity_identify_the_drg),
         cmocka_unit_test(a_valid_severity_stands_and_others_fall_to_the_next_lower),
         cmocka_unit_test(resolutions_equal_the_published_rule),
+        cmocka_unit_test(composed_probabilities_are_products_over_the_pairs_that_exist),
         cmocka_unit_test(codes_are_read_strictly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

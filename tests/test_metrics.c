@@ -149,6 +149,30 @@ static void the_drg_is_composed_by_the_papers_rule(void **state) {
     check_close("acc_drg", metrics.acc_drg, 0.5, 0);
 }
 
+/* Base 0 has MCC and without MCC. With probabilities .6 for base 0 and .4 for base 2 (one severity only: any), .1 for
+ * MCC, .2 for without MCC and .7 for any, the products are .28 (base 2), .12 (base 0 without MCC), .06 (base 0 MCC):
+ * the second place is base 0 without MCC, though the first base is 0 and CC/MCC is not among its severities. */
+static void composed_drgs_are_ranked_by_the_product(void **state) {
+    static double logits[3 * TWO_LABEL_LOGITS];
+    static const int32_t base[] = {2, 0, 0}, severity[] = {4, 3, 1};
+    struct two_label_metrics metrics;
+    struct error error = {0};
+    (void)state;
+    for (int r = 0; r < 3; r++) {
+        double *row = logits + r * TWO_LABEL_LOGITS;
+        for (int c = 0; c < TWO_LABEL_LOGITS; c++) row[c] = -40;
+        row[0] = log(0.6);
+        row[2] = log(0.4);
+        row[TWO_LABEL_BASES + 2] = log(0.1);
+        row[TWO_LABEL_BASES + 3] = log(0.2);
+        row[TWO_LABEL_BASES + 4] = log(0.7);
+    }
+    if (!metrics_two_label(logits, base, severity, 3, &metrics, &error)) fail_msg("%s", error.message);
+    check_close("acc1_composed", metrics.composed1, 1.0 / 3, 1e-15);
+    check_close("acc5_composed", metrics.composed5, 2.0 / 3, 1e-15); /* base 0 has no CC: that pair is never met */
+    check_close("acc_drg", metrics.acc_drg, 1.0 / 3, 1e-15);         /* the paper's rule turns "any" into without MCC */
+}
+
 static void a_label_outside_the_logits_is_refused(void **state) {
     static const double logits[] = {1, 2, 3};
     static const int32_t label = 3;
@@ -331,6 +355,7 @@ int main(void) {
         cmocka_unit_test(huge_logits_do_not_overflow),
         cmocka_unit_test(auc_is_the_share_of_ordered_pairs),
         cmocka_unit_test(the_drg_is_composed_by_the_papers_rule),
+        cmocka_unit_test(composed_drgs_are_ranked_by_the_product),
         cmocka_unit_test(a_label_outside_the_logits_is_refused),
         cmocka_unit_test(the_published_codes_results_are_met),
         cmocka_unit_test(json_lines_are_read),

@@ -76,9 +76,10 @@ static void words_are_pythons(void **state) {
                                 "d\xe2\x80\x8b"
                                 "d e\n";
     (void)state;
-    assert_int_equal(count_words(words, sizeof words - 1), 5);
-    assert_int_equal(count_words("", 0), 0);
-    assert_int_equal(count_words(" \t\r\n", 4), 0);
+    assert_int_equal(count_words(words, sizeof words - 1, SIZE_MAX), 5);
+    assert_int_equal(count_words(words, sizeof words - 1, 3), 3);
+    assert_int_equal(count_words("", 0, SIZE_MAX), 0);
+    assert_int_equal(count_words(" \t\r\n", 4, SIZE_MAX), 0);
 }
 
 static void every_public_note_is_cut_alike(void **state) {
@@ -106,7 +107,8 @@ static void every_public_note_is_cut_alike(void **state) {
         assert_int_equal(found, atoi(csv_field(answer, pattern, NULL)));
         rows++;
         if (found == 0) continue;
-        assert_int_equal(count_words(text + span.start, span.end - span.start), atoi(csv_field(answer, words, NULL)));
+        assert_int_equal(count_words(text + span.start, span.end - span.start, SIZE_MAX),
+                         atoi(csv_field(answer, words, NULL)));
         sha256_hex(text + span.start, span.end - span.start, hex);
         assert_string_equal(hex, csv_field(answer, sha256, NULL));
     }

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -313,6 +314,16 @@ bool path_is_directory(const char *path) {
 bool path_exists(const char *path) {
     struct stat status;
     return stat(path, &status) == 0;
+}
+
+bool directory_is_empty(const char *path) {
+    DIR *directory = opendir(path);
+    if (directory == NULL) return true;
+    bool empty = true;
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory))
+        empty = empty && entry->d_name[0] == '.';
+    closedir(directory);
+    return empty;
 }
 
 bool directory_create(const char *path, struct error *error) {

@@ -47,6 +47,8 @@ bool file_write(const char *path, const void *bytes, size_t length, struct error
 
 bool path_is_directory(const char *path);
 bool path_exists(const char *path);
+/* True also when there is no such directory. Entries that begin with a dot do not count. */
+bool directory_is_empty(const char *path);
 /* Makes the directory and its parents; an existing directory is fine. */
 bool directory_create(const char *path, struct error *error);
 /* "DIR/NAME" into out; false if it does not fit. */

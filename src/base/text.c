@@ -133,10 +133,25 @@ static void json_escape(struct text *text, unsigned char byte) {
     text_printf(text, "\\u%04x", byte);
 }
 
+/* Whether eight bytes all stand for themselves in a JSON string: printable ASCII but quote and backslash (Mycroft's
+ * tests of a word for a byte that is zero or small). */
+static bool eight_are_plain(const char *bytes) {
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    const uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\', del = word ^ ones * 0x7f;
+    const uint64_t special = (quote - ones) | (backslash - ones) | (del - ones) | (word - ones * 0x20) | word;
+    return (special & highs) == 0;
+}
+
 void text_add_json(struct text *text, const char *bytes, size_t length) {
     text_add_char(text, '"');
     size_t from = 0;
     for (size_t i = 0; i < length;) {
+        if (length - i >= sizeof(uint64_t) && eight_are_plain(bytes + i)) {
+            i += sizeof(uint64_t);
+            continue;
+        }
         const unsigned char byte = (unsigned char)bytes[i];
         const size_t step = utf8_sequence((const unsigned char *)bytes + i, length - i);
         if (step > 0 && byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f) {
@@ -182,7 +197,7 @@ void text_add_json_float(struct text *text, float value) {
 }
 
 void text_add_csv(struct text *text, const char *bytes, size_t length) {
-    bool quoted = length > 0 && (bytes[0] == ' ' || bytes[length - 1] == ' ');
+    bool quoted = false;
     for (size_t i = 0; i < length && !quoted; i++) quoted = strchr("\",\n\r", bytes[i]) != NULL && bytes[i] != '\0';
     if (!quoted) {
         text_append(text, bytes, length);

@@ -12,6 +12,7 @@ bool command_drg(int argc, char **argv, struct error *error);
 bool command_eval(int argc, char **argv, struct error *error);
 bool command_metrics(int argc, char **argv, struct error *error);
 bool command_predict(int argc, char **argv, struct error *error);
+bool command_prepare(int argc, char **argv, struct error *error);
 bool command_synth(int argc, char **argv, struct error *error);
 bool command_tokenize(int argc, char **argv, struct error *error);
 bool command_train(int argc, char **argv, struct error *error);

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/prediction_table.h"
 #include "drg/catalog.h"
+#include "drg/harmonise.h"
 #include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -15,27 +16,37 @@
 static void print_help(void) {
     puts("usage: casemix drg list [--grouper v34|v43] [--mdc 05] [--type surgical] [--search WORDS] [--tsv]\n"
          "       casemix drg show CODE… [--grouper v34|v43]\n"
-         "       casemix drg resolve [BASE SEVERITY]\n\n"
+         "       casemix drg resolve [BASE SEVERITY]\n"
+         "       casemix drg map [DESCRIPTION…] [--grouper v34|v43] [--title-map FILE]\n\n"
          "list     DRGs with weight, geometric mean stay and severity (default grouper v43, FY2026)\n"
          "show     a DRG and the other severities of its base\n"
          "resolve  base (0..339) and severity (0 none, 1 CC, 2 MCC, 3 without MCC, 4 any) of DRG-LLaMA to the v34 "
          "code, one pair a line\n"
-         "         from standard input, tab between\n\n"
+         "         from standard input, tab between\n"
+         "map      descriptions in the wording of any MS-DRG version, one a line from standard input, to description, "
+         "code and title;\n"
+         "         without a code the third field says why; --title-map takes a published mapping (v34) instead\n\n"
          "  casemix drg list --search 'heart failure'\n"
          "  casemix drg show 291\n"
-         "  printf '12\\t2\\n' | casemix drg resolve");
+         "  printf '12\\t2\\n' | casemix drg resolve\n"
+         "  casemix drg map --grouper v34 'HEART FAILURE & SHOCK W MCC'");
 }
 
 struct drg_options {
     const struct catalog *catalog;
-    const char *mdc, *type, *search;
-    bool tsv;
+    const char *mdc, *type, *search, *title_map;
+    bool tsv, grouper_given;
 };
 
 static bool read_options(int argc, char **argv, struct drg_options *options, struct error *error) {
-    enum { GROUPER = 1, MDC, TYPE, SEARCH, TSV };
-    static const struct option names[] = {{"grouper", 1, 0, GROUPER}, {"mdc", 1, 0, MDC}, {"type", 1, 0, TYPE},
-                                          {"search", 1, 0, SEARCH},   {"tsv", 0, 0, TSV}, {0, 0, 0, 0}};
+    enum { GROUPER = 1, MDC, TYPE, SEARCH, TSV, TITLE_MAP };
+    static const struct option names[] = {{"grouper", 1, 0, GROUPER},
+                                          {"mdc", 1, 0, MDC},
+                                          {"type", 1, 0, TYPE},
+                                          {"search", 1, 0, SEARCH},
+                                          {"tsv", 0, 0, TSV},
+                                          {"title-map", 1, 0, TITLE_MAP},
+                                          {0, 0, 0, 0}};
     enum grouper grouper = GROUPER_V43;
     optind = 0;
     opterr = 0;
@@ -43,6 +54,7 @@ static bool read_options(int argc, char **argv, struct drg_options *options, str
         switch (option) {
         case GROUPER:
             if (!grouper_parse(optarg, &grouper, error)) return false;
+            options->grouper_given = true;
             break;
         case MDC:
             options->mdc = optarg;
@@ -55,6 +67,9 @@ static bool read_options(int argc, char **argv, struct drg_options *options, str
             break;
         case TSV:
             options->tsv = true;
+            break;
+        case TITLE_MAP:
+            options->title_map = optarg;
             break;
         default:
             error_usage(error, "drg: unknown option or missing value: %s", argv[optind - 1]);
@@ -166,11 +181,55 @@ static bool resolve_lines(struct error *error) {
     return done;
 }
 
+static void map_description(const struct title_map *map, const struct catalog *catalog, const char *description,
+                            size_t length) {
+    const char *reason;
+    const int code = title_map_find(map, description, length, &reason);
+    fwrite(description, 1, length, stdout);
+    if (code != 0)
+        printf("\t%03d\t%s\n", code, catalog_find(catalog, code)->title);
+    else
+        printf("\t\t%s\n", reason);
+}
+
+static bool map_lines(const struct title_map *map, const struct catalog *catalog, struct error *error) {
+    struct text text = {0};
+    const bool done = file_read(&text, "-", (size_t)1 << 30, error);
+    for (size_t start = 0; done && start < text.length;) {
+        const char *line = text.data + start, *end = memchr(line, '\n', text.length - start);
+        size_t length = end == NULL ? text.length - start : (size_t)(end - line);
+        start += length + 1;
+        if (length > 0 && line[length - 1] == '\r') length--;
+        map_description(map, catalog, line, length);
+    }
+    text_free(&text);
+    return done;
+}
+
+static bool map_descriptions(const struct drg_options *options, char **arguments, int count, struct error *error) {
+    struct title_map *map;
+    const struct catalog *catalog = options->catalog;
+    if (options->title_map != NULL) {
+        if (options->grouper_given && catalog->grouper != GROUPER_V34)
+            return error_usage(error, "drg map: a published mapping (--title-map) leads to v34, not to %s",
+                               grouper_name(catalog->grouper));
+        catalog = catalog_get(GROUPER_V34);
+        if (!title_map_open_published(&map, options->title_map, error)) return false;
+    } else if (!title_map_open(&map, catalog->grouper, error)) {
+        return false;
+    }
+    bool done = true;
+    for (int i = 0; i < count; i++) map_description(map, catalog, arguments[i], strlen(arguments[i]));
+    if (count == 0) done = map_lines(map, catalog, error);
+    title_map_close(map);
+    return done;
+}
+
 bool command_drg(int argc, char **argv, struct error *error) {
     struct drg_options options = {0};
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help();
-        return argc >= 2 || error_usage(error, "drg needs list, show or resolve");
+        return argc >= 2 || error_usage(error, "drg needs list, show, resolve or map");
     }
     const char *verb = argv[1];
     if (!read_options(argc - 1, argv + 1, &options, error)) return false;
@@ -178,12 +237,14 @@ bool command_drg(int argc, char **argv, struct error *error) {
     const int count = argc - 1 - optind;
     if (strcmp(verb, "list") == 0)
         return count == 0 ? list_drgs(&options, error) : error_usage(error, "drg list takes options only");
+    if (strcmp(verb, "map") == 0) return map_descriptions(&options, arguments, count, error);
     if (strcmp(verb, "resolve") == 0) {
         if (count == 0) return resolve_lines(error);
         return count == 2 ? resolve_pair(arguments[0], arguments[1], error)
                           : error_usage(error, "drg resolve takes BASE SEVERITY, or lines of them");
     }
-    if (strcmp(verb, "show") != 0) return error_usage(error, "drg has no verb \"%s\": list, show or resolve", verb);
+    if (strcmp(verb, "show") != 0)
+        return error_usage(error, "drg has no verb \"%s\": list, show, resolve or map", verb);
     if (count == 0) return error_usage(error, "drg show needs a code, such as 291");
     for (int i = 0; i < count; i++) {
         if (!show_drg(&options, arguments[i], error)) return false;

@@ -21,6 +21,7 @@ static const struct command commands[] = {
     {"eval", "score a model on a dataset", command_eval},
     {"metrics", "the papers' metrics from logits and labels", command_metrics},
     {"train", "train a model or a tokenizer from a recipe", command_train},
+    {"prepare", "MIMIC-IV's notes and DRGs to a dataset for training", command_prepare},
     {"synth", "write a synthetic cohort in MIMIC-IV's file format", command_synth},
     {"tokenize", "text to token ids and back", command_tokenize},
     {"bench", "measure this machine and casemix on it", command_bench},

@@ -13,7 +13,9 @@ static void print_help(void) {
     puts("usage: casemix metrics classify|two-label FILE [--threads N]\n\n"
          "Scores logits against labels as DRG-LLaMA's published code does, and prints one JSON object:\n"
          "acc1, acc5, acc10, f1_macro, f1_micro, auc_macro, auc_micro, labels (classes present), count (rows).\n"
-         "two-label prints each twice, with _base and _cc behind the name, and acc_drg.\n\n"
+         "two-label prints each twice, with _base and _cc behind the name, acc_drg by the paper's rule, and acc1, acc5 "
+         "and\n"
+         "acc10 with _composed behind the name: DRGs ranked by the product of base and severity probability.\n\n"
          "  FILE         a .safetensors file with logits [N, labels] and labels [N] (two-label: 340 + 5 logits, labels "
          "[N, 2]),\n"
          "               or JSON lines, plain or gzip, - for standard input:\n"
@@ -40,6 +42,12 @@ static bool print_two_label(struct text *out, const struct logits_table *table, 
     if (!metrics_two_label(table->logits, table->labels[0], table->labels[1], table->N, &metrics, error)) return false;
     text_add(out, "\"acc_drg\": ");
     text_add_json_double(out, metrics.acc_drg);
+    text_add(out, ", \"acc1_composed\": ");
+    text_add_json_double(out, metrics.composed1);
+    text_add(out, ", \"acc5_composed\": ");
+    text_add_json_double(out, metrics.composed5);
+    text_add(out, ", \"acc10_composed\": ");
+    text_add_json_double(out, metrics.composed10);
     text_add(out, ", ");
     metrics_add_json(out, &metrics.base, "_base");
     text_add(out, ", ");

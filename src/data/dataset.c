@@ -56,6 +56,19 @@ void dataset_free(struct dataset *dataset) {
     *dataset = (struct dataset){0};
 }
 
+void dataset_add_line(struct text *out, const struct dataset_line *line) {
+    text_add(out, "{\"note_id\": ");
+    text_add_json(out, line->note_id, strlen(line->note_id));
+    text_printf(out, ", \"hadm_id\": %lld, \"subject_id\": %lld, \"text\": ", (long long)line->hadm_id,
+                (long long)line->subject_id);
+    text_add_json(out, line->text, line->length);
+    text_printf(out, ", \"drg\": %d, \"title\": ", line->drg->code);
+    text_add_json(out, line->drg->title, strlen(line->drg->title));
+    if (line->drg->paper_severity >= 0)
+        text_printf(out, ", \"base\": %d, \"severity\": %d", line->drg->base, line->drg->paper_severity);
+    text_printf(out, ", \"split\": \"%s\"}\n", line->split);
+}
+
 /* The grouper stands in a comment on the first line: "# grouper v43". */
 static bool read_grouper(struct labels *labels, const struct text *text, const char *path, struct error *error) {
     char name[16];
@@ -98,10 +111,22 @@ bool labels_load(struct labels *labels, const char *path, struct error *error) {
     return done;
 }
 
+void labels_add_tsv(struct text *out, const struct labels *labels) {
+    const struct catalog *catalog = catalog_get(labels->grouper);
+    const bool two_label = labels->grouper == GROUPER_V34;
+    text_printf(out, "# grouper %s\nlabel\tdrg%s\n", grouper_name(labels->grouper),
+                two_label ? "\tbase\tseverity" : "");
+    for (size_t i = 0; i < labels->count; i++) {
+        const struct drg *drg = catalog_find(catalog, labels->codes[i]);
+        text_printf(out, "%zu\t%d", i, labels->codes[i]);
+        if (two_label && drg != NULL) text_printf(out, "\t%d\t%d", drg->base, drg->paper_severity);
+        text_add_char(out, '\n');
+    }
+}
+
 bool labels_write(const struct labels *labels, const char *path, struct error *error) {
     struct text text = {0};
-    text_printf(&text, "# grouper %s\nlabel\tdrg\n", grouper_name(labels->grouper));
-    for (size_t i = 0; i < labels->count; i++) text_printf(&text, "%zu\t%d\n", i, labels->codes[i]);
+    labels_add_tsv(&text, labels);
     const bool done = text_ok(&text, error) && file_write(path, text.data, text.length, error);
     text_free(&text);
     return done;

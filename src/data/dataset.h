@@ -6,6 +6,7 @@
 #define CASEMIX_DATA_DATASET_H
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "drg/catalog.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,6 +32,20 @@ struct dataset {
 bool dataset_load(struct dataset *dataset, const char *path, struct error *error);
 void dataset_free(struct dataset *dataset);
 
+/* One stay to be written. */
+struct dataset_line {
+    const char *note_id;
+    int64_t hadm_id, subject_id;
+    const char *text;
+    size_t length;
+    const struct drg *drg;
+    const char *split; /* "train", "dev", "test" */
+};
+
+/* Appends the stay as a line of a dataset file. A DRG of v34 has its two-label targets beside it: "base" (0..339) and
+ * "severity" (0..4), in DRG-LLaMA's numbering. */
+void dataset_add_line(struct text *out, const struct dataset_line *line);
+
 /* Labels: rank of the DRG code among those listed. Zero-initialise; release with labels_free. */
 struct labels {
     enum grouper grouper;
@@ -39,6 +54,8 @@ struct labels {
 };
 bool labels_load(struct labels *labels, const char *path,
                  struct error *error); /* labels.tsv: "# grouper v43", header label, drg */
+/* Appends the file's text; v34 has the columns base and severity too. */
+void labels_add_tsv(struct text *out, const struct labels *labels);
 bool labels_write(const struct labels *labels, const char *path, struct error *error);
 /* The label of a DRG code; -1 if it is not among them. */
 int labels_find(const struct labels *labels, int code);

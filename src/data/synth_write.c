@@ -9,7 +9,6 @@
 #include "data/dataset.h"
 #include "data/synth_note.h"
 #include "data/synth_stay.h"
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -228,16 +227,6 @@ static bool open_files(struct cohort *cohort, struct error *error) {
             return false;
     }
     return true;
-}
-
-static bool directory_is_empty(const char *path) {
-    DIR *directory = opendir(path);
-    if (directory == NULL) return true;
-    bool empty = true;
-    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory))
-        empty = empty && entry->d_name[0] == '.';
-    closedir(directory);
-    return empty;
 }
 
 static bool check_settings(const struct synth_settings *settings, struct error *error) {

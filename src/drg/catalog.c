@@ -133,6 +133,16 @@ const struct drg *catalog_resolve(const struct catalog *catalog, int base, int p
     return options[0];
 }
 
+void catalog_compose(const struct catalog *catalog, const double *base, const double *severity, double *p) {
+    double sum = 0;
+    for (size_t i = 0; i < catalog->count; i++) {
+        const struct drg *drg = &catalog->drgs[i];
+        p[i] = base[drg->base] * severity[drg->paper_severity];
+        sum += p[i];
+    }
+    for (size_t i = 0; i < catalog->count && sum > 0; i++) p[i] /= sum;
+}
+
 bool grouper_parse(const char *name, enum grouper *grouper, struct error *error) {
     for (int i = 0; i < 2; i++) {
         if (strcmp(name, grouper_name((enum grouper)i)) != 0) continue;

@@ -48,6 +48,11 @@ const struct drg *catalog_find(const struct catalog *catalog, int code);
  * base is out of range. */
 const struct drg *catalog_resolve(const struct catalog *catalog, int base, int paper_severity);
 
+/* The composed probability of every DRG: p[i] of drgs[i] is base[its base] * severity[its paper severity], divided by
+ * the sum over all DRGs, so that pairs which no DRG has get nothing. v34 only. base [bases], severity [5], p [count].
+ */
+void catalog_compose(const struct catalog *catalog, const double *base, const double *severity, double *p);
+
 bool grouper_parse(const char *name, enum grouper *grouper, struct error *error); /* "v34", "v43" */
 const char *grouper_name(enum grouper grouper);
 const char *severity_name(enum drg_severity severity); /* "MCC", "CC", "none", "without MCC", "CC/MCC", "any" */

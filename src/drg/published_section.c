@@ -135,10 +135,10 @@ static size_t white_space(const unsigned char *text, size_t at, size_t length) {
     return space ? 3 : 0;
 }
 
-size_t count_words(const char *text, size_t length) {
+size_t count_words(const char *text, size_t length, size_t limit) {
     size_t words = 0;
     bool inside = false;
-    for (size_t at = 0; at < length;) {
+    for (size_t at = 0; at < length && words < limit;) {
         const size_t space = white_space((const unsigned char *)text, at, length);
         if (space == 0 && !inside) words++;
         inside = space == 0;

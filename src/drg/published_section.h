@@ -13,7 +13,8 @@
  * for 24 blanks behind the header and before the delimiter, which no real note has: a slip of the published code. */
 int published_section(const char *note, size_t length, struct span *section);
 
-/* Words between white space as Python's str.split() counts them: Unicode white space and the separators 28 to 31. */
-size_t count_words(const char *text, size_t length);
+/* Words between white space as Python's str.split() counts them: Unicode white space and the separators 28 to 31.
+ * Counting stops at `limit` words: whether a text has more than so many is known early. */
+size_t count_words(const char *text, size_t length, size_t limit);
 
 #endif

@@ -259,6 +259,35 @@ bool metrics_classify(const struct scores *scores, struct metrics *metrics, stru
     return done;
 }
 
+/* Adds to the hits of the composed DRG, row by row. */
+static bool rank_composed(const double *logits, const int32_t *base_labels, const int32_t *severity_labels, int64_t N,
+                          struct two_label_metrics *metrics, struct error *error) {
+    const struct catalog *catalog = catalog_get(GROUPER_V34);
+    double *p = memory_alloc(catalog->count, sizeof *p), row[TWO_LABEL_LOGITS];
+    int64_t hits1 = 0, hits5 = 0, hits10 = 0;
+    if (p == NULL) return memory_error(error, catalog->count * sizeof *p, "the composed DRGs");
+    for (int64_t r = 0; r < N; r++) {
+        softmax_double(row, logits + r * TWO_LABEL_LOGITS, TWO_LABEL_BASES);
+        softmax_double(row + TWO_LABEL_BASES, logits + r * TWO_LABEL_LOGITS + TWO_LABEL_BASES, TWO_LABEL_SEVERITIES);
+        catalog_compose(catalog, row, row + TWO_LABEL_BASES, p);
+        size_t own = catalog->count, ahead = 0;
+        for (size_t i = 0; i < catalog->count; i++) {
+            if (catalog->drgs[i].base == base_labels[r] && catalog->drgs[i].paper_severity == severity_labels[r])
+                own = i;
+        }
+        if (own == catalog->count) continue; /* a pair that no DRG has is never met */
+        for (size_t i = 0; i < catalog->count; i++) ahead += i != own && p[i] >= p[own];
+        hits1 += ahead < 1;
+        hits5 += ahead < 5;
+        hits10 += ahead < 10;
+    }
+    metrics->composed1 = (double)hits1 / (double)N;
+    metrics->composed5 = (double)hits5 / (double)N;
+    metrics->composed10 = (double)hits10 / (double)N;
+    memory_free(p);
+    return true;
+}
+
 bool metrics_two_label(const double *logits, const int32_t *base_labels, const int32_t *severity_labels, int64_t N,
                        struct two_label_metrics *metrics, struct error *error) {
     const struct catalog *catalog = catalog_get(GROUPER_V34);
@@ -276,7 +305,7 @@ bool metrics_two_label(const double *logits, const int32_t *base_labels, const i
         right += drg != NULL && drg->paper_severity == severity_labels[r];
     }
     metrics->acc_drg = (double)right / (double)N;
-    return true;
+    return rank_composed(logits, base_labels, severity_labels, N, metrics, error);
 }
 
 void metrics_add_json(struct text *out, const struct metrics *metrics, const char *suffix) {

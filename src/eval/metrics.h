@@ -39,6 +39,9 @@ bool metrics_classify(const struct scores *scores, struct metrics *metrics, stru
 struct two_label_metrics {
     struct metrics base, severity;
     double acc_drg; /* base right, and severity right once catalog_resolve has made it one that the base has */
+    /* The DRG among the first k by the product of base and severity probability over the pairs that exist
+     * (catalog_compose); a tie counts as behind. Not in the paper. */
+    double composed1, composed5, composed10;
 };
 
 bool metrics_two_label(const double *logits, const int32_t *base_labels, const int32_t *severity_labels, int64_t N,

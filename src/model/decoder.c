@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "model/names.h"
+#include "model/quantise.h"
 #include "model/safetensors.h"
 #include <math.h>
 #include <stdio.h>
@@ -217,6 +218,7 @@ bool decoder_write(const struct decoder *decoder, const char *directory, enum dt
 
 void decoder_close(struct decoder *decoder) {
     parameters_free(&decoder->parameters);
+    quantised_close(decoder->quantised);
     safetensors_close(decoder->checkpoint);
     arena_free(&decoder->owned);
     *decoder = (struct decoder){0};

@@ -67,6 +67,7 @@ struct decoder {
     struct projection head; /* score [labels, C] of a classifier, else lm_head [V, C]; weight absent if there is none */
     struct parameters parameters;   /* what is trained; empty when nothing is */
     struct safetensors *checkpoint; /* owns mapped weights; NULL for a model made from scratch */
+    struct quantised *quantised;    /* owns int8 weights (model/quantise.h); NULL if there are none */
     struct arena owned;             /* layers, and what was widened to f32 */
     double lora_dropout;            /* on the input of every A, in training */
 };

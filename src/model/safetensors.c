@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define HEADER_LIMIT ((uint64_t)100 << 20)
 enum { SHARD_LIMIT = 4096, NAME_LIMIT = 512 };
@@ -253,6 +255,16 @@ void safetensors_close(struct safetensors *set) {
     memory_free(set->tensors);
     arena_free(&set->arena);
     memory_free(set);
+}
+
+void safetensors_release(const struct safetensors *set, const void *data, size_t bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data;
+    for (size_t i = 0; set != NULL && i < set->files; i++) {
+        const uintptr_t map = (uintptr_t)set->maps[i].data;
+        if (set->maps[i].size < bytes || begin < map || begin - map > set->maps[i].size - bytes) continue;
+        const uintptr_t first = (begin + page - 1) / page * page, end = (begin + bytes) / page * page;
+        if (end > first) madvise((void *)first, end - first, MADV_DONTNEED);
+    }
 }
 
 size_t safetensors_count(const struct safetensors *set) {

@@ -56,13 +56,17 @@ const struct stored_tensor *safetensors_find(const struct safetensors *set, cons
 bool safetensors_matrix(const struct safetensors *set, const char *name, int64_t rows, int64_t cols,
                         struct matrix *matrix, struct error *error);
 
+/* Says that these bytes of a mapped tensor will not be read soon: their pages leave this process's memory (they come
+ * back when they are read). Bytes that lie elsewhere are left alone. set may be NULL. */
+void safetensors_release(const struct safetensors *set, const void *data, size_t bytes);
+
 /* A file to be written, atomically, tensors in the order added. Data are borrowed until the write. */
 struct tensor_to_write {
     const char *name;
     enum dtype dtype; /* stored as */
     int dims;
     int64_t shape[SAFETENSORS_DIMS];
-    const float *data; /* narrowed while writing */
+    const void *data; /* f32, narrowed while writing; of DTYPE_INT8, the bytes themselves */
 };
 bool safetensors_write(const char *path, const struct tensor_to_write *tensors, size_t count,
                        const char *const *metadata_pairs, size_t pairs, struct error *error);

@@ -44,14 +44,15 @@ static bool write_tensor(struct file_writer *writer, const struct tensor_to_writ
     enum { PIECE = 1 << 14 };
     const int64_t elements = elements_of(tensor);
     uint16_t narrow[PIECE];
-    if (tensor->dtype == DTYPE_F32)
-        return file_writer_write(writer, tensor->data, (size_t)elements * sizeof(float), error);
+    const float *wide = tensor->data;
+    if (tensor->dtype == DTYPE_F32 || tensor->dtype == DTYPE_INT8)
+        return file_writer_write(writer, tensor->data, (size_t)elements * dtype_size(tensor->dtype), error);
     for (int64_t first = 0; first < elements; first += PIECE) {
         const int64_t count = elements - first < PIECE ? elements - first : PIECE;
         if (tensor->dtype == DTYPE_BF16)
-            narrow_bf16(narrow, tensor->data + first, count);
+            narrow_bf16(narrow, wide + first, count);
         else
-            narrow_f16(narrow, tensor->data + first, count);
+            narrow_f16(narrow, wide + first, count);
         if (!file_writer_write(writer, narrow, (size_t)count * sizeof *narrow, error)) return false;
     }
     return true;

@@ -3,11 +3,12 @@
 #include <string.h>
 
 size_t dtype_size(enum dtype dtype) {
-    return dtype == DTYPE_F32 ? 4 : 2;
+    return dtype == DTYPE_F32 ? 4 : dtype == DTYPE_INT8 ? 1 : 2;
 }
 
 const char *dtype_name(enum dtype dtype) {
-    static const char *const names[] = {[DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16"};
+    static const char *const names[] = {
+        [DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16", [DTYPE_INT8] = "I8"};
     return names[dtype];
 }
 
@@ -32,9 +33,28 @@ static float widen_half(uint16_t half) {
     return float_of_bits(bits_of_float(scaled) | sign | special);
 }
 
+/* The elements of one row after another, each times its row's scale. */
+static void widen_int8(float *out, const struct matrix *matrix, int64_t first, int64_t count) {
+    const struct int8_rows *stored = matrix->data;
+    while (count > 0) {
+        const int64_t row = first / matrix->cols, left = (row + 1) * matrix->cols - first;
+        const int64_t piece = count < left ? count : left;
+        const float scale = stored->scales[row];
+        const int8_t *from = stored->values + first;
+        for (int64_t i = 0; i < piece; i++) out[i] = scale * (float)from[i];
+        out += piece;
+        first += piece;
+        count -= piece;
+    }
+}
+
 void matrix_widen(float *out, const struct matrix *matrix, int64_t first, int64_t count) {
     if (matrix->dtype == DTYPE_F32) {
         memcpy(out, (const float *)matrix->data + first, (size_t)count * sizeof *out);
+        return;
+    }
+    if (matrix->dtype == DTYPE_INT8) {
+        widen_int8(out, matrix, first, count);
         return;
     }
     const uint16_t *from = (const uint16_t *)matrix->data + first;
@@ -87,6 +107,7 @@ static bool piece_nonfinite(const struct matrix *matrix, int64_t first, int64_t 
 }
 
 int64_t matrix_find_nonfinite(const struct matrix *matrix) {
+    if (matrix->dtype == DTYPE_INT8) return -1; /* its scales are finite: int8_rows are made from finite weights */
     enum { PIECE = 1 << 14 };
     const int64_t count = matrix->rows * matrix->cols, pieces = (count + PIECE - 1) / PIECE;
     int64_t first_bad = pieces;

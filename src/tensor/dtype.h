@@ -6,12 +6,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+/* DTYPE_INT8: quantised row by row, see struct int8_rows. */
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_INT8 };
 
 size_t dtype_size(enum dtype dtype);
-const char *dtype_name(enum dtype dtype); /* "F32", "F16", "BF16": the names of the safetensors format */
+const char *dtype_name(enum dtype dtype); /* "F32", "F16", "BF16", "I8": the names of the safetensors format */
 
-/* Row-major [rows, cols], borrowed. A vector has rows 1. data NULL: absent. */
+/* What `data` of an int8 matrix points to: element (r, c) is scales[r] * values[r * cols + c]. Borrowed. */
+struct int8_rows {
+    const int8_t *values; /* [rows, cols], -127 … 127 */
+    const float *scales;  /* [rows] */
+    const int32_t *sums;  /* [rows] sum of the row's values */
+};
+
+/* Row-major [rows, cols], borrowed. A vector has rows 1. data NULL: absent. Elements as stored, or a struct int8_rows.
+ */
 struct matrix {
     enum dtype dtype;
     int64_t rows, cols;

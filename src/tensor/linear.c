@@ -1,7 +1,8 @@
-/* Linear layers over stored weights. bf16 and f16 weights are widened a block of rows at a time, small enough to stay
- * in cache. */
+/* Linear layers over stored weights. bf16 and f16 weights, and int8 ones in the backward, are widened a block of rows
+ * at a time, small enough to stay in cache. */
 #include "base/threads.h"
 #include "tensor/gemm.h"
+#include "tensor/int8.h"
 #include "tensor/small_product.h"
 #include <string.h>
 
@@ -14,7 +15,11 @@ static int64_t panel_rows(const struct matrix *weight) {
 }
 
 int64_t linear_panel_size(const struct matrix *weight) {
-    return weight->data == NULL || weight->dtype == DTYPE_F32 ? 0 : panel_rows(weight) * weight->cols;
+    if (weight->data == NULL || weight->dtype == DTYPE_F32) return 0;
+    const int64_t panel = panel_rows(weight) * weight->cols;
+    if (weight->dtype != DTYPE_INT8) return panel;
+    const int64_t scratch = int8_scratch_size(weight->cols);
+    return scratch > panel ? scratch : panel;
 }
 
 /* Rows first … first + count of the weight as f32: in place, or widened into the panel. */
@@ -43,7 +48,9 @@ static void add_bias(float *y, const struct matrix *bias, int64_t T, int64_t O) 
 void linear_forward(float *y, const float *x, const struct matrix *weight, const struct matrix *bias, int64_t T,
                     bool accumulate, float *panel) {
     const int64_t O = weight->rows, I = weight->cols, block = weight->dtype == DTYPE_F32 ? O : panel_rows(weight);
-    if (T <= SMALL_PRODUCT_ROWS && I <= SMALL_PRODUCT_INPUTS) {
+    if (weight->dtype == DTYPE_INT8) {
+        int8_forward(y, x, weight, T, accumulate, panel);
+    } else if (T <= SMALL_PRODUCT_ROWS && I <= SMALL_PRODUCT_INPUTS) {
         small_product(y, O, x, I, weight, T, 1, accumulate);
     } else {
         for (int64_t first = 0; first < O; first += block) {

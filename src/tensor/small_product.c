@@ -1,14 +1,16 @@
 /* Few rows times a stored weight: blocks of a few activation rows by a few weight rows, dot products in lanes, the
  * lanes summed at the end for up to sixteen dot products together. */
 #include "tensor/small_product.h"
+#include "tensor/lane_sums.h"
 #include "tensor/processor.h"
 #include "tensor/tile.h"
 #include <string.h>
 
 typedef uint32_t word_lanes __attribute__((vector_size(LANES * 4), aligned(2), may_alias));
 
-/* Bytes ahead of the current weights that are asked for: the hardware's own prefetch stops at the end of a page. */
-enum { AHEAD = 4096 };
+/* Least distance in bytes at which weights are asked for ahead, in the order in which they lie in memory: the rows of a
+ * block are read side by side, which the processor's own prefetch does not follow. */
+enum { AHEAD = 8192 };
 
 /* Floats of packed activations, on the caller's stack: sixteen rows of 16,384 inputs, eight of 32,768. */
 enum { PACKED = 1 << 18 };
@@ -44,28 +46,6 @@ INLINE void load_weights(lanes *even, lanes *odd, const char *from, const enum d
     }
 }
 
-/* One step of a transposing sum: lanes of a and b folded to half as many sums each, a's before b's in every group of
- * `width` lanes. */
-#define FOLD(a, b, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, la, lb, lc, ld, le, lf, distance)                      \
-    (__builtin_shufflevector(a, b, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, la, lb, lc, ld, le, lf) +              \
-     __builtin_shufflevector(a, b, l0 + (distance), l1 + (distance), l2 + (distance), l3 + (distance),            \
-                             l4 + (distance), l5 + (distance), l6 + (distance), l7 + (distance), l8 + (distance), \
-                             l9 + (distance), la + (distance), lb + (distance), lc + (distance), ld + (distance), \
-                             le + (distance), lf + (distance)))
-#define FOLD_8(a, b) FOLD(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 8)
-#define FOLD_4(a, b) FOLD(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27, 4)
-#define FOLD_2(a, b) FOLD(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29, 2)
-#define FOLD_1(a, b) FOLD(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 1)
-
-/* out[i] = the sum of the lanes of sums[i], for 16 of them. */
-INLINE void sum_lanes(float *out, const lanes *sums) {
-    lanes eight[8], four[4], two[2];
-    for (int i = 0; i < 8; i++) eight[i] = FOLD_8(sums[2 * i], sums[2 * i + 1]);
-    for (int i = 0; i < 4; i++) four[i] = FOLD_4(eight[2 * i], eight[2 * i + 1]);
-    for (int i = 0; i < 2; i++) two[i] = FOLD_2(four[2 * i], four[2 * i + 1]);
-    *(lanes *)out = FOLD_1(two[0], two[1]);
-}
-
 /* What one call works on. */
 struct small_job {
     float *y;
@@ -77,15 +57,8 @@ struct small_job {
     int64_t I;
     float alpha;
     bool accumulate;
+    bool ask_ahead; /* the weight comes from memory: other rows of x have not gone over it just now */
 };
-
-/* gcc takes an activation from memory again for every product, and the loads then take as long as the products: this
- * keeps it in its register. */
-#if defined(__x86_64__) && !defined(__clang__)
-#define KEEP_IN_REGISTER(vector) __asm__("" : "+v"(vector))
-#else
-#define KEEP_IN_REGISTER(vector)
-#endif
 
 /* M rows by N weights of one step: sums += x w. `tall`: a vector is one register. */
 INLINE void step_product(lanes *sums, const float *x, const lanes *even, const lanes *odd, const enum dtype dtype,
@@ -101,18 +74,20 @@ INLINE void step_product(lanes *sums, const float *x, const lanes *even, const l
     }
 }
 
-/* Rows m0 … m0 + M of x, packed, by N rows of the weight from row o on; M * N <= 16 dot products of I elements. */
-INLINE void block_product(const struct small_job *job, const float *x, int64_t m0, int64_t o, const enum dtype dtype,
-                          const int M, const int N, const bool tall) {
+/* `asked`: for which of the N rows this call asks ahead (a bit each): memory is kept busy evenly when the second of two
+ * groups does its half. Rows m0 … m0 + M of x, packed, by N rows of the weight from row o on; M * N <= 16 dot products
+ * of I elements. */
+INLINE void block_product(const struct small_job *job, const float *x, int64_t m0, int64_t o, int asked,
+                          const enum dtype dtype, const int M, const int N, const bool tall) {
     const int64_t size = dtype == DTYPE_F32 ? 4 : 2, row_bytes = job->I * size, step = step_of(dtype);
     const int64_t steps = job->I / step, rest = job->I % step;
+    const int64_t ahead = N * row_bytes > AHEAD ? N * row_bytes : AHEAD;
     const char *weight = job->weight + o * row_bytes;
     lanes sums[16] = {0}, even[4], odd[4];
     for (int64_t k = 0; k < steps; k++, x += M * step) {
         for (int n = 0; n < N; n++) {
-            const char *at = weight + n * row_bytes + k * step * size;
-            if (m0 == 0) __builtin_prefetch(at + (N - 1) * row_bytes + AHEAD);
-            load_weights(&even[n], &odd[n], at, dtype);
+            if (asked >> n & 1) __builtin_prefetch(weight + ahead + (k * N + n) * step * size);
+            load_weights(&even[n], &odd[n], weight + n * row_bytes + k * step * size, dtype);
         }
         step_product(sums, x, even, odd, dtype, M, N, tall);
     }
@@ -125,7 +100,7 @@ INLINE void block_product(const struct small_job *job, const float *x, int64_t m
         step_product(sums, x, even, odd, dtype, M, N, tall);
     }
     float dots[16];
-    sum_lanes(dots, sums);
+    SUM_LANES(dots, lanes, sums);
     for (int m = 0; m < M; m++) {
         float *to = job->y + (m0 + m) * job->ldy + o;
         for (int n = 0; n < N; n++) to[n] = (job->accumulate ? to[n] : 0.0f) + job->alpha * dots[m * N + n];
@@ -140,15 +115,15 @@ INLINE int first_group(int M) {
 /* Weight rows first … end for M rows of x, N at a time. */
 INLINE void rows_product(const struct small_job *job, int64_t first, int64_t end, const enum dtype dtype, const int M,
                          const int N, const bool tall) {
-    const int M0 = first_group(M);
+    const int M0 = first_group(M), all = job->ask_ahead ? 15 : 0, half = M > M0 ? all & 5 : all;
     int64_t o = first;
     for (; o + N <= end; o += N) {
-        block_product(job, job->packed, 0, o, dtype, M0, N, tall);
-        if (M > M0) block_product(job, job->packed + job->second, M0, o, dtype, M - M0, N, tall);
+        block_product(job, job->packed, 0, o, half, dtype, M0, N, tall);
+        if (M > M0) block_product(job, job->packed + job->second, M0, o, all & 10, dtype, M - M0, N, tall);
     }
     for (; o < end; o++) {
-        block_product(job, job->packed, 0, o, dtype, M0, 1, tall);
-        if (M > M0) block_product(job, job->packed + job->second, M0, o, dtype, M - M0, 1, tall);
+        block_product(job, job->packed, 0, o, 0, dtype, M0, 1, tall);
+        if (M > M0) block_product(job, job->packed + job->second, M0, o, 0, dtype, M - M0, 1, tall);
     }
 }
 
@@ -229,14 +204,15 @@ void small_product(float *y, int64_t ldy, const float *x, int64_t ldx, const str
             const int64_t end = O - first < piece ? O : first + piece;
             for (int64_t t = 0; t < rows; t += 8) {
                 const int64_t M = group_rows(rows - t);
-                const struct small_job job = {y + (done + t) * ldy,
-                                              ldy,
-                                              packed + t * padded,
-                                              first_group((int)M) * padded,
-                                              weight->data,
-                                              I,
-                                              alpha,
-                                              accumulate};
+                const struct small_job job = {.y = y + (done + t) * ldy,
+                                              .ldy = ldy,
+                                              .packed = packed + t * padded,
+                                              .second = first_group((int)M) * padded,
+                                              .weight = weight->data,
+                                              .I = I,
+                                              .alpha = alpha,
+                                              .accumulate = accumulate,
+                                              .ask_ahead = t == 0};
                 choose_kernel(weight->dtype, M)(&job, first, end);
             }
         }

@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "model/classifier.h"
 #include "train/training.h"
-#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,16 +28,6 @@ static bool copy_file(const struct training *training, const char *name, bool re
                       file_write(to, text.data == NULL ? "" : text.data, text.length, error);
     text_free(&text);
     return done;
-}
-
-static bool directory_is_empty(const char *path) {
-    DIR *directory = opendir(path);
-    bool empty = true;
-    if (directory == NULL) return true;
-    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory))
-        empty = empty && entry->d_name[0] == '.';
-    closedir(directory);
-    return empty;
 }
 
 /* The card of an adapter names its base by absolute path, and by the hash of its config.json. */
