@@ -68,8 +68,7 @@ bool character_is_number(int32_t code) {
 bool character_is_control(int32_t code) {
     if (code < 0x80) return (code < ' ' && code != '\t' && code != '\n' && code != '\r') || code == 0x7f;
     const utf8proc_category_t category = utf8proc_category(code);
-    return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_CO ||
-           category == UTF8PROC_CATEGORY_CN;
+    return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_CO;
 }
 
 bool character_is_ideograph(int32_t code) {

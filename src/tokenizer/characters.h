@@ -20,7 +20,7 @@ bool character_is_space(int32_t code);       /* property White_Space */
 bool character_is_punctuation(int32_t code); /* categories P*, and every other printing ASCII sign */
 bool character_is_word(int32_t code);        /* \w of Unicode regular expressions */
 bool character_is_number(int32_t code);      /* categories N* */
-bool character_is_control(int32_t code);     /* categories C* but tab, line feed and carriage return */
+bool character_is_control(int32_t code);     /* categories Cc, Cf, Co but tab, line feed, carriage return */
 bool character_is_mark(int32_t code);        /* any combining mark */
 bool character_is_accent(int32_t code);      /* category Mn */
 bool character_is_ideograph(int32_t code);   /* the CJK blocks of BERT's tokenizer */

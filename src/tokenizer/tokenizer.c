@@ -211,7 +211,14 @@ bool tokenizer_add_added(struct tokenizer *tokenizer, struct added_token token, 
     if (!hash_insert(&tokenizer->added, token.content, token.length, token.id, &existing, error)) return false;
     if (existing) return error_set(error, "\"%.100s\" stands twice", token.content);
     if (!normalized) return added_tokens_add(&tokenizer->raw_added, token, error);
-    return normalize_content(tokenizer, &token, error) && added_tokens_add(&tokenizer->normalized_added, token, error);
+    const struct added_token plain = token;
+    if (!normalize_content(tokenizer, &token, error)) return false;
+    /* What was found in the normalised text stands for that text. */
+    if (token.length != plain.length || memcmp(token.content, plain.content, token.length) != 0) {
+        piece->bytes = token.content;
+        piece->length = (uint32_t)token.length;
+    }
+    return added_tokens_add(&tokenizer->normalized_added, token, error);
 }
 
 /* Whether the mark stands behind anything but the mark. */
