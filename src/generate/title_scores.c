@@ -43,8 +43,7 @@ bool title_scorer_open(struct title_scorer **out, const struct title_trie *trie,
         title_scorer_close(scorer);
         return memory_error(error, (size_t)(rows * V) * sizeof(float), "the titles' scores");
     }
-    for (size_t n = 0; n < trie->count; n++)
-        scorer->depth[n] = n == 0 ? 0 : scorer->depth[trie->nodes[n].parent] + 1;
+    for (size_t n = 0; n < trie->count; n++) scorer->depth[n] = n == 0 ? 0 : scorer->depth[trie->nodes[n].parent] + 1;
     *out = scorer;
     return true;
 }
