@@ -1,5 +1,5 @@
-/* Tokenizers: the published vectors of Qwen2.5 and Llama 3.1, round trips, hostile files, long words, and the BPE
- * trainer. */
+/* Tokenizers: the published vectors of Qwen2.5, Llama 2, Llama 3.1 and BERT, round trips, streams, hostile files, long
+ * words, and the BPE trainer. */
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "tokenizer/bpe_trainer.h"
+#include "tokenizer/token_stream.h"
 #include "tokenizer/tokenizer.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,30 +83,182 @@ static bool check_vector(void *context, uint64_t line, const json_node *root, st
     return true;
 }
 
-static void check_vectors(const char *name) {
+/* NULL, with a notice, if the file is not here. */
+static struct tokenizer *shared_tokenizer(const char *name) {
     char path[256];
     struct error error = {0};
     struct tokenizer *tokenizer;
     snprintf(path, sizeof path, "../shared/tokenizers/%s", name);
-    if (!path_is_directory(path)) {
+    if (!path_exists(path)) {
         printf("skipped: ../shared/tokenizers/%s is not here\n", name);
-        skip();
+        return NULL;
     }
     if (!tokenizer_open(&tokenizer, path, &error)) fail_msg("%s", error.message);
+    return tokenizer;
+}
+
+static void check_vectors(const char *name, const char *directory) {
+    char path[256];
+    struct error error = {0};
+    struct tokenizer *tokenizer = shared_tokenizer(name);
+    if (tokenizer == NULL) skip();
     current = tokenizer;
-    snprintf(path, sizeof path, "../shared/tokenizers/%s/vectors.jsonl", name);
+    snprintf(path, sizeof path, "../shared/tokenizers/%s/vectors.jsonl", directory);
     if (!json_lines(path, check_vector, NULL, &error)) fail_msg("%s", error.message);
     tokenizer_close(tokenizer);
 }
 
 static void qwen_vectors_match(void **state) {
     (void)state;
-    check_vectors("qwen2.5");
+    check_vectors("qwen2.5", "qwen2.5");
 }
 
 static void llama3_vectors_match(void **state) {
     (void)state;
-    check_vectors("llama3.1");
+    check_vectors("llama3.1", "llama3.1");
+}
+
+static void llama2_vectors_match_from_tokenizer_json(void **state) {
+    (void)state;
+    check_vectors("llama2", "llama2");
+}
+
+static void llama2_vectors_match_from_the_sentencepiece_model(void **state) {
+    (void)state;
+    check_vectors("llama2/tokenizer.model", "llama2");
+}
+
+static void bert_vectors_match(void **state) {
+    (void)state;
+    check_vectors("bert-uncased", "bert-uncased");
+}
+
+/* Any character but the surrogates and NUL, the likelier the lower. */
+static void add_random_character(struct text *text, struct rng *rng) {
+    static const uint32_t limits[] = {0x80, 0x80, 0x80, 0x250, 0x800, 0x3100, 0x10000, 0x20000, 0x110000};
+    uint32_t code = (uint32_t)rng_below(rng, limits[rng_below(rng, sizeof limits / sizeof limits[0])]);
+    if (code == 0 || (code >= 0xd800 && code < 0xe000)) code = ' ';
+    if (code < 0x80) {
+        text_add_char(text, (char)code);
+        return;
+    }
+    const int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    text_add_char(text, (char)((more == 1 ? 0xc0 : more == 2 ? 0xe0 : 0xf0) | code >> (6 * more)));
+    for (int i = more - 1; i >= 0; i--) text_add_char(text, (char)(0x80 | ((code >> (6 * i)) & 0x3f)));
+}
+
+/* Ids of random texts decode to the text, all at once and pushed one by one, and never to half a character. */
+static void check_round_trips(const struct tokenizer *tokenizer, bool leading_blank_kept) {
+    struct error error = {0};
+    struct rng rng;
+    rng_seed(&rng, 7);
+    for (int round = 0; round < 2000; round++) {
+        struct text text = {0}, whole = {0}, pushed = {0};
+        struct token_list ids = {0};
+        struct token_stream stream;
+        if (!leading_blank_kept) text_add_char(&text, 'x');
+        for (uint64_t i = rng_below(&rng, 20) + 1; i > 0; i--) add_random_character(&text, &rng);
+        assert_true(tokenizer_encode_content(tokenizer, text.data, text.length, true, &ids, &error));
+        assert_true(tokenizer_decode(tokenizer, ids.ids, ids.count, false, &whole, &error));
+        assert_int_equal(whole.length, text.length);
+        assert_memory_equal(whole.data, text.data, text.length);
+        token_stream_start(&stream, tokenizer, false);
+        for (size_t i = 0; i < ids.count; i++) {
+            assert_true(token_stream_push(&stream, ids.ids[i], &pushed, &error));
+            assert_true(pushed.length == 0 || utf8_valid(pushed.data, pushed.length, NULL));
+        }
+        assert_true(token_stream_flush(&stream, &pushed, &error));
+        assert_int_equal(pushed.length, text.length);
+        assert_memory_equal(pushed.data, text.data, text.length);
+        text_free(&text);
+        text_free(&whole);
+        text_free(&pushed);
+        token_list_free(&ids);
+    }
+}
+
+static void random_unicode_comes_back_from_byte_level_ids(void **state) {
+    (void)state;
+    struct tokenizer *tokenizer = shared_tokenizer("llama3.1");
+    if (tokenizer == NULL) skip();
+    check_round_trips(tokenizer, true);
+    tokenizer_close(tokenizer);
+}
+
+static void random_unicode_comes_back_from_byte_fallback_ids(void **state) {
+    (void)state;
+    struct tokenizer *tokenizer = shared_tokenizer("llama2/tokenizer.model");
+    if (tokenizer == NULL) skip();
+    check_round_trips(tokenizer, false);
+    tokenizer_close(tokenizer);
+}
+
+static void json_and_sentencepiece_model_of_llama2_agree(void **state) {
+    (void)state;
+    struct tokenizer *json = shared_tokenizer("llama2"), *model = shared_tokenizer("llama2/tokenizer.model");
+    struct error error = {0};
+    struct rng rng;
+    if (json == NULL || model == NULL) skip();
+    rng_seed(&rng, 8);
+    for (int round = 0; round < 1000; round++) {
+        struct text text = {0};
+        struct token_list a = {0}, b = {0};
+        for (uint64_t i = rng_below(&rng, 30) + 1; i > 0; i--) {
+            if (rng_below(&rng, 3) == 0)
+                text_add(&text, corpus[rng_below(&rng, sizeof corpus / sizeof corpus[0])]);
+            else if (rng_below(&rng, 8) == 0)
+                text_add(&text, "</s>");
+            else
+                add_random_character(&text, &rng);
+        }
+        assert_true(tokenizer_encode(json, text.data, text.length, true, &a, &error));
+        assert_true(tokenizer_encode(model, text.data, text.length, true, &b, &error));
+        assert_int_equal(a.count, b.count);
+        assert_memory_equal(a.ids, b.ids, a.count * sizeof *a.ids);
+        text_free(&text);
+        token_list_free(&a);
+        token_list_free(&b);
+    }
+    tokenizer_close(json);
+    tokenizer_close(model);
+}
+
+static void threads_that_share_a_tokenizer_find_the_same_ids(void **state) {
+    (void)state;
+    struct tokenizer *tokenizer = own_tokenizer();
+    enum { THREADS = 8 };
+    struct token_list lists[THREADS] = {{0}};
+    bool encoded[THREADS] = {false};
+#pragma omp parallel for num_threads(THREADS)
+    for (int i = 0; i < THREADS; i++) {
+        encoded[i] = true;
+        for (size_t c = 0; c < sizeof corpus / sizeof corpus[0]; c++)
+            encoded[i] =
+                encoded[i] && tokenizer_encode(tokenizer, corpus[c], strlen(corpus[c]), false, &lists[i], NULL);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_true(encoded[i]);
+        assert_int_equal(lists[i].count, lists[0].count);
+        assert_memory_equal(lists[i].ids, lists[0].ids, lists[0].count * sizeof *lists[0].ids);
+    }
+    for (int i = 0; i < THREADS; i++) token_list_free(&lists[i]);
+    tokenizer_close(tokenizer);
+}
+
+static void content_never_becomes_a_special_token(void **state) {
+    (void)state;
+    static const char text[] = "a<|im_end|>b<|endoftext|>";
+    struct tokenizer *tokenizer = own_tokenizer();
+    struct error error = {0};
+    struct token_list ids = {0};
+    struct text back = {0};
+    assert_true(tokenizer_encode_content(tokenizer, text, strlen(text), true, &ids, &error));
+    for (size_t i = 0; i < ids.count; i++) assert_true(ids.ids[i] > 1);
+    assert_true(tokenizer_decode(tokenizer, ids.ids, ids.count, true, &back, &error));
+    assert_string_equal(back.data, text);
+    text_free(&back);
+    token_list_free(&ids);
+    tokenizer_close(tokenizer);
 }
 
 static void random_text_comes_back_from_its_ids(void **state) {
@@ -251,7 +404,15 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(qwen_vectors_match),
         cmocka_unit_test(llama3_vectors_match),
+        cmocka_unit_test(llama2_vectors_match_from_tokenizer_json),
+        cmocka_unit_test(llama2_vectors_match_from_the_sentencepiece_model),
+        cmocka_unit_test(bert_vectors_match),
+        cmocka_unit_test(random_unicode_comes_back_from_byte_level_ids),
+        cmocka_unit_test(random_unicode_comes_back_from_byte_fallback_ids),
+        cmocka_unit_test(json_and_sentencepiece_model_of_llama2_agree),
         cmocka_unit_test(random_text_comes_back_from_its_ids),
+        cmocka_unit_test(threads_that_share_a_tokenizer_find_the_same_ids),
+        cmocka_unit_test(content_never_becomes_a_special_token),
         cmocka_unit_test(special_tokens_keep_their_ids),
         cmocka_unit_test(frequent_words_become_one_piece),
         cmocka_unit_test(training_twice_gives_the_same_bytes),

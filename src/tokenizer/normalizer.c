@@ -8,6 +8,9 @@
 #include <string.h>
 #include <utf8proc.h>
 
+/* A step that makes more of a text than this many times its length is refused, or a few steps could fill the memory. */
+enum { GROWTH_LIMIT = 256 };
+
 static void free_step(struct normalizer_step *step) {
     memory_free(step->content);
     memory_free(step->literal);
@@ -233,6 +236,8 @@ bool normalizer_apply(const struct normalizer *normalizer, struct matcher *match
             length = before.length;
         }
         done = apply_step(&normalizer->steps[i], matcher, bytes, length, out, error) && text_ok(out, error);
+        if (done && out->length / GROWTH_LIMIT > length + GROWTH_LIMIT)
+            done = error_set(error, "the tokenizer's normalizer makes %zu bytes of %zu", out->length, length);
     }
     text_free(&before);
     return done;

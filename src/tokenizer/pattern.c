@@ -64,6 +64,7 @@ bool pattern_open(struct pattern **out, const char *expression, bool literal, st
     else
         translate(&translated, expression);
     if (!text_ok(&translated, error)) {
+        text_free(&translated);
         pattern_close(pattern);
         return false;
     }

@@ -27,7 +27,10 @@ static bool pattern_text(const json_node *node, const char **text, bool *literal
     return true;
 }
 
+/* A string that a step puts into texts again and again. */
 static bool copy_string(char **out, const char *string, struct error *error) {
+    enum { LONGEST = 1024 };
+    if (strlen(string) > LONGEST) return error_set(error, "a string of more than %d bytes", LONGEST);
     *out = memory_copy_string(string, strlen(string));
     return *out != NULL || memory_error(error, strlen(string), "the tokenizer's strings");
 }
