@@ -49,7 +49,7 @@ $(B)/%.o: %.c
 $(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(B)/tests/command.o $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
-$(B)/oracle: $(B)/tests/oracle.o $(library)
+$(B)/oracle: $(B)/tests/oracle.o $(B)/tests/oracle_generate.o $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # The catalog tables stand in the program by .incbin, which the compiler does not report as a dependency.

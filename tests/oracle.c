@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "model/decoder.h"
 #include "model/safetensors.h"
+#include "oracle_generate.h"
 #include "tensor/kernels.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -276,6 +277,17 @@ static void run_classify_step(struct oracle *oracle) {
     decoder_close(&decoder);
 }
 
+static void check_generated(void *oracle, const char *name, const float *got, int64_t count) {
+    check(oracle, name, got, count);
+}
+
+static void run_generate(struct oracle *oracle) {
+    struct decoder decoder;
+    open_model(oracle, &decoder, false);
+    oracle_generate(&decoder, oracle->root, check_generated, oracle);
+    decoder_close(&decoder);
+}
+
 static void run_case(struct oracle *oracle) {
     const char *kind = json_string(json_member(oracle->root, "kind"));
     if (kind == NULL) kind = "";
@@ -285,6 +297,8 @@ static void run_case(struct oracle *oracle) {
         run_classify(oracle);
     } else if (strcmp(kind, "classify_step") == 0) {
         run_classify_step(oracle);
+    } else if (strcmp(kind, "generate") == 0) {
+        run_generate(oracle);
     } else {
         struct error error = {0};
         error_set(&error, "%s: casemix does not compute cases of kind \"%s\"", oracle->directory, kind);

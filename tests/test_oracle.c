@@ -66,11 +66,17 @@ static void training_trajectories_agree_with_the_reference(void **state) {
     run_kind("classify_step");
 }
 
+static void greedy_continuations_agree_with_the_reference(void **state) {
+    (void)state;
+    run_kind("generate");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_agree_with_the_reference),
         cmocka_unit_test(classification_agrees_with_the_reference),
         cmocka_unit_test(training_trajectories_agree_with_the_reference),
+        cmocka_unit_test(greedy_continuations_agree_with_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define ALIGNMENT 64
 #define DEFAULT_BLOCK ((size_t)1 << 20)
@@ -67,6 +68,12 @@ char *memory_copy_string(const char *bytes, size_t length) {
     if (length > 0) memcpy(copy, bytes, length);
     copy[length] = '\0';
     return copy;
+}
+
+void memory_prefer_large_pages(void *memory, size_t bytes) {
+    const uintptr_t page = 2 << 20, first = ((uintptr_t)memory + page - 1) / page * page,
+                    end = ((uintptr_t)memory + bytes) / page * page;
+    if (end > first) madvise((void *)first, end - first, MADV_HUGEPAGE);
 }
 
 void memory_free(void *pointer) {

@@ -6,9 +6,12 @@
 #include "base/text.h"
 #include "base/threads.h"
 #include "cli/bench_peak.h"
+#include "cli/bench_report.h"
+#include "cli/bench_shape.h"
 #include "cli/commands.h"
 #include "model/decoder.h"
 #include "tensor/attention.h"
+#include "tensor/compute.h"
 #include "tensor/gemm.h"
 #include "tensor/kernels.h"
 #include "train/optimizer.h"
@@ -20,52 +23,18 @@
 #include <unistd.h>
 
 static void print_help(void) {
-    puts("usage: casemix bench [--json] [--quick] [--threads N]\n\n"
+    puts("usage: casemix bench [--shape 0.5b|1.5b|7b [--compute TYPE]] [--json] [--quick] [--threads N]\n\n"
          "Measures in one run: f32, bf16 and int8 peaks and read bandwidth of this machine; every matrix product of a "
          "0.5B model at 512\n"
          "tokens, attention, and a training step of the shipped model's shape, each as a share of the f32 peak. Run it "
          "on an idle machine.\n\n"
+         "With --shape, a model of that shape with random weights: forward, LoRA step and decoding in f32, bf16 and "
+         "int8.\n\n"
+         "  --shape S    0.5b, 1.5b (Qwen2.5) or 7b (Llama 2): whole models instead of parts\n"
+         "  --compute T  only f32, bf16 or int8 [auto: all that fit into memory]\n"
          "  --json       one JSON object\n"
          "  --quick      fewer repeats, a smaller buffer\n"
          "  --threads N  [all processors]");
-}
-
-struct bench {
-    bool json;
-    int repeats;
-    double f32; /* peak, operations a second */
-    struct text out;
-    bool first; /* no member of the current JSON list written yet */
-};
-
-/* One line: a name, the rate, and its share of the f32 peak. */
-static void report(struct bench *bench, const char *name, double operations, double seconds) {
-    const double rate = operations / seconds;
-    if (bench->json) {
-        text_printf(&bench->out, "%s{\"name\": \"%s\", \"gflops\": %.1f, \"share\": %.3f}", bench->first ? "" : ", ",
-                    name, rate / 1e9, rate / bench->f32);
-    } else {
-        text_printf(&bench->out, "  %-44s %8.1f GFLOP/s  %5.1f %%\n", name, rate / 1e9, 100 * rate / bench->f32);
-    }
-    bench->first = false;
-}
-
-static void begin_section(struct bench *bench, const char *key, const char *heading) {
-    bench->first = true;
-    if (bench->json)
-        text_printf(&bench->out, ", \"%s\": [", key);
-    else
-        text_printf(&bench->out, "\n%s\n", heading);
-}
-
-static void end_section(struct bench *bench) {
-    if (bench->json) text_add(&bench->out, "]");
-}
-
-static void flush(struct bench *bench) {
-    if (bench->out.data != NULL) fputs(bench->out.data, stdout);
-    fflush(stdout);
-    text_clear(&bench->out);
 }
 
 static void add_peak(struct bench *bench, const char *key, const char *name, double rate, const char *unit) {
@@ -87,10 +56,12 @@ static void bench_machine(struct bench *bench, bool quick) {
         text_printf(&bench->out, "This machine, %d threads\n", threads_count());
     snprintf(name, sizeof name, "f32 peak (%s)", peak_f32_instruction());
     add_peak(bench, "f32_peak_gflops", name, bench->f32, "GFLOP/s");
+    bench->int8 = peak_int8();
+    bench->read = peak_read((size_t)(quick ? 256 : 1024) << 20);
     add_peak(bench, "bf16_peak_gflops", "bf16 peak (vdpbf16ps, 512 bits)", peak_bf16(), "GFLOP/s");
-    add_peak(bench, "int8_peak_gops", "int8 peak (vpdpbusd, 512 bits)", peak_int8(), "GOP/s");
-    add_peak(bench, "read_gb_per_second", "memory read", peak_read((size_t)(quick ? 256 : 1024) << 20), "GB/s");
-    flush(bench);
+    add_peak(bench, "int8_peak_gops", "int8 peak (vpdpbusd, 512 bits)", bench->int8, "GOP/s");
+    add_peak(bench, "read_gb_per_second", "memory read", bench->read, "GB/s");
+    bench_flush(bench);
 }
 
 /* A product C = op(A) op(B), repeated. */
@@ -116,8 +87,8 @@ static void bench_products(struct bench *bench, float *memory) {
                   {"k, v 128x896", 128, 896},
                   {"gate, up 4864x896", 4864, 896},
                   {"down 896x4864", 896, 4864}};
-    begin_section(bench, "gemm_512_tokens",
-                  "Matrix products of a 0.5B model, 512 tokens, f32: rate and share of the f32 peak");
+    bench_begin(bench, "gemm_512_tokens",
+                "Matrix products of a 0.5B model, 512 tokens, f32: rate and share of the f32 peak");
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         const int64_t O = layers[i].outputs, I = layers[i].inputs;
         const float *x = memory, *w = memory + 4864 * T;
@@ -129,12 +100,12 @@ static void bench_products(struct bench *bench, float *memory) {
         for (int k = 0; k < 3; k++) {
             char name[96];
             snprintf(name, sizeof name, "%s, %s", layers[i].name, kinds[k]);
-            report(bench, name, 2.0 * T * (double)O * (double)I,
-                   time_median(run_product, &products[k], bench->repeats));
+            bench_rate(bench, name, 2.0 * T * (double)O * (double)I,
+                       time_median(run_product, &products[k], bench->repeats));
         }
     }
-    end_section(bench);
-    flush(bench);
+    bench_end(bench);
+    bench_flush(bench);
 }
 
 struct attention_case {
@@ -165,11 +136,11 @@ static void bench_attention(struct bench *bench, float *memory) {
     }
     /* Half of the scores are masked and never computed: products over T^2 / 2 pairs. */
     const double pairs = 0.5 * T * T * H * D;
-    begin_section(bench, "attention_512_tokens", "Attention of a 0.5B model, one sequence of 512 tokens");
-    report(bench, "forward", 4 * pairs, time_median(run_attention_forward, &c, bench->repeats));
-    report(bench, "backward", 10 * pairs, time_median(run_attention_backward, &c, bench->repeats));
-    end_section(bench);
-    flush(bench);
+    bench_begin(bench, "attention_512_tokens", "Attention of a 0.5B model, one sequence of 512 tokens");
+    bench_rate(bench, "forward", 4 * pairs, time_median(run_attention_forward, &c, bench->repeats));
+    bench_rate(bench, "backward", 10 * pairs, time_median(run_attention_backward, &c, bench->repeats));
+    bench_end(bench);
+    bench_flush(bench);
 }
 
 /* A training step of the shipped model's shape on packed notes of the shipped cohort's mean length. */
@@ -246,16 +217,12 @@ static bool bench_step(struct bench *bench, struct error *error) {
     if (opened) {
         const double seconds = time_median(run_step, &c, bench->repeats),
                      operations = step_operations(&c.decoder.config, &c.batch);
-        begin_section(bench, "training_step",
-                      "A training step of the shipped model's shape (6.65 M parameters, 48 notes of 85 tokens)");
-        report(bench, "forward, backward and update", operations, seconds);
-        if (bench->json)
-            text_printf(&bench->out, ", {\"name\": \"tokens_per_second\", \"value\": %.0f}",
-                        (double)c.batch.T / seconds);
-        else
-            text_printf(&bench->out, "  %-44s %8.0f\n", "tokens a second", (double)c.batch.T / seconds);
-        end_section(bench);
-        flush(bench);
+        bench_begin(bench, "training_step",
+                    "A training step of the shipped model's shape (6.65 M parameters, 48 notes of 85 tokens)");
+        bench_rate(bench, "forward, backward and update", operations, seconds);
+        bench_value(bench, "tokens a second", (double)c.batch.T / seconds, "");
+        bench_end(bench);
+        bench_flush(bench);
     }
     decoder_run_close(c.run);
     adamw_close(&c.optimizer);
@@ -265,16 +232,55 @@ static bool bench_step(struct bench *bench, struct error *error) {
     return opened;
 }
 
-static bool run(struct bench *bench, bool quick, struct error *error) {
+/* The table that --compute auto chooses from, measured without haste and kept for later runs. */
+static void bench_compute(struct bench *bench) {
+    struct compute_choice choice;
+    compute_measure(&choice, 0);
+    bench_begin(bench, "compute", "Ways to multiply 128 rows by a stored weight, and what auto takes of the f32 ones");
+    for (int shape = 0; shape < SHAPE_CLASSES; shape++) {
+        for (int halves = 0; halves < 2; halves++) {
+            for (int way = 0; way < PRODUCT_WAYS; way++) {
+                char name[96];
+                if (choice.rates[shape][halves][way] <= 0) continue;
+                snprintf(name, sizeof name, "%s, %s weights, %s%s", shape_class_name((enum shape_class)shape),
+                         halves == 0 ? "f32" : "bf16", product_way_name((enum product_way)way),
+                         choice.way[shape][halves] == (enum product_way)way ? " (taken)" : "");
+                bench_rate(bench, name, choice.rates[shape][halves][way] * 1e9, 1);
+            }
+        }
+    }
+    for (int halves = 0; halves < 2; halves++) {
+        for (int rows = 0; rows < 2; rows++) {
+            for (int many = 0; many < 2; many++) {
+                char name[96];
+                const bool taken = (many == 0) == (choice.few_rows[halves] >= (rows == 0 ? 8 : 16));
+                snprintf(name, sizeof name, "%d rows, %s weights, %s%s", rows == 0 ? 8 : 16,
+                         halves == 0 ? "f32" : "bf16", many == 0 ? "own kernels" : "as many rows",
+                         taken ? " (taken)" : "");
+                bench_rate(bench, name, choice.few_rates[halves][rows][many] * 1e9, 1);
+            }
+        }
+    }
+    bench_end(bench);
+    bench_flush(bench);
+    if (choice.measured && !compute_keep(&choice)) log_warning("the choice of kernels is not kept: no place for it");
+}
+
+static bool run_parts(struct bench *bench, struct error *error) {
     const size_t floats = (size_t)4864 * 512 + 2 * (size_t)4864 * 896;
     float *memory = memory_alloc(floats, sizeof *memory);
     if (memory == NULL) return memory_error(error, floats * sizeof *memory, "the products");
     for (size_t i = 0; i < floats; i++) memory[i] = (float)((int)(i * 2654435761u >> 22 & 1023) - 512) / 4096;
-    bench_machine(bench, quick);
+    bench_compute(bench);
     bench_products(bench, memory);
     bench_attention(bench, memory);
     memory_free(memory);
-    if (!bench_step(bench, error)) return false;
+    return bench_step(bench, error);
+}
+
+static bool run(struct bench *bench, bool quick, const char *shape, enum compute_type type, struct error *error) {
+    bench_machine(bench, quick);
+    if (!(shape != NULL ? bench_shape(bench, shape, type, error) : run_parts(bench, error))) return false;
     if (bench->json) puts("}");
     return true;
 }
@@ -287,11 +293,18 @@ static void bind_threads(char **argv) {
 }
 
 bool command_bench(int argc, char **argv, struct error *error) {
-    enum { JSON = 1, QUICK, THREADS, HELP };
-    static const struct option names[] = {
-        {"json", 0, 0, JSON}, {"quick", 0, 0, QUICK}, {"threads", 1, 0, THREADS}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    enum { JSON = 1, QUICK, THREADS, SHAPE, COMPUTE, HELP };
+    static const struct option names[] = {{"json", 0, 0, JSON},
+                                          {"quick", 0, 0, QUICK},
+                                          {"threads", 1, 0, THREADS},
+                                          {"shape", 1, 0, SHAPE},
+                                          {"compute", 1, 0, COMPUTE},
+                                          {"help", 0, 0, HELP},
+                                          {0, 0, 0, 0}};
     struct bench bench = {.repeats = 15};
     bool quick = false;
+    const char *shape = NULL;
+    enum compute_type type = COMPUTE_AUTO;
     int64_t threads;
     bind_threads(argv);
     optind = 0;
@@ -309,6 +322,12 @@ bool command_bench(int argc, char **argv, struct error *error) {
                 return error_usage(error, "--threads takes 1 to 1024, not \"%s\"", optarg);
             threads_set((int)threads);
             break;
+        case SHAPE:
+            shape = optarg;
+            break;
+        case COMPUTE:
+            if (!compute_parse(optarg, &type, error)) return false;
+            break;
         case HELP:
             print_help();
             return true;
@@ -318,8 +337,9 @@ bool command_bench(int argc, char **argv, struct error *error) {
         }
     }
     if (optind < argc) return error_usage(error, "bench takes options only");
+    if (shape == NULL && type != COMPUTE_AUTO) return error_usage(error, "bench: --compute goes with --shape");
     if (quick) bench.repeats = 5;
-    const bool done = run(&bench, quick, error);
+    const bool done = run(&bench, quick, shape, type, error);
     text_free(&bench.out);
     return done;
 }

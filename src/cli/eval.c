@@ -27,6 +27,8 @@ static void print_help(void) {
          "  --dev DEV          stays on which the baselines are tuned\n"
          "  --out DIR          writes DIR/metrics.jsonl and, for the model, DIR/predictions.jsonl\n"
          "  --json             one JSON object a line for each of them instead of a table\n"
+         "  --compute TYPE     auto, f32, bf16 (large products round to it), int8 (weights in eight bits) [auto]\n"
+         "  --int8-cache DIR   keeps the eight-bit weights there for the next start\n"
          "  --threads N        [all processors]\n\n"
          "A stay whose DRG a model does not know counts as wrong.\n\n"
          "  casemix eval --model models/tiny-classifier --data unseen/test.jsonl\n"
@@ -34,7 +36,8 @@ static void print_help(void) {
 }
 
 struct eval_options {
-    const char *model, *data, *baseline, *dev, *out;
+    const char *model, *data, *baseline, *dev, *out, *int8_cache;
+    enum compute_type compute;
     bool json, help;
 };
 
@@ -91,7 +94,8 @@ static bool eval_model(struct report *report, struct error *error) {
     struct evaluation evaluation;
     struct metrics metrics;
     if (!classifier_open(&classifier, report->options->model, error)) return false;
-    bool done = evaluation_open(&evaluation, report->data, &classifier.card.labels, error);
+    bool done = classifier_compute(&classifier, report->options->compute, report->options->int8_cache, error) &&
+                evaluation_open(&evaluation, report->data, &classifier.card.labels, error);
     if (done) {
         done = score_blocks(&evaluation, &classifier, error) && evaluation_score(&evaluation, &metrics, error);
         if (done) report_add(report, "model", &evaluation, &metrics);
@@ -173,11 +177,18 @@ static bool evaluate(const struct eval_options *options, struct error *error) {
 }
 
 static bool read_options(int argc, char **argv, struct eval_options *options, struct error *error) {
-    enum { MODEL = 1, DATA, BASELINE, DEV, OUT, JSON, THREADS, HELP };
-    static const struct option names[] = {
-        {"model", 1, 0, MODEL},     {"data", 1, 0, DATA}, {"baseline", 1, 0, BASELINE},
-        {"dev", 1, 0, DEV},         {"out", 1, 0, OUT},   {"json", 0, 0, JSON},
-        {"threads", 1, 0, THREADS}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
+    enum { MODEL = 1, DATA, BASELINE, DEV, OUT, JSON, COMPUTE, INT8_CACHE, THREADS, HELP };
+    static const struct option names[] = {{"model", 1, 0, MODEL},
+                                          {"data", 1, 0, DATA},
+                                          {"baseline", 1, 0, BASELINE},
+                                          {"dev", 1, 0, DEV},
+                                          {"out", 1, 0, OUT},
+                                          {"json", 0, 0, JSON},
+                                          {"compute", 1, 0, COMPUTE},
+                                          {"int8-cache", 1, 0, INT8_CACHE},
+                                          {"threads", 1, 0, THREADS},
+                                          {"help", 0, 0, HELP},
+                                          {0, 0, 0, 0}};
     int64_t threads;
     optind = 0;
     opterr = 0;
@@ -200,6 +211,12 @@ static bool read_options(int argc, char **argv, struct eval_options *options, st
             break;
         case JSON:
             options->json = true;
+            break;
+        case COMPUTE:
+            if (!compute_parse(optarg, &options->compute, error)) return false;
+            break;
+        case INT8_CACHE:
+            options->int8_cache = optarg;
             break;
         case THREADS:
             if (!parse_int64(optarg, &threads) || threads < 1 || threads > 1024)

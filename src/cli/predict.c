@@ -37,6 +37,8 @@ static void print_help(void) {
          "  --format F         text, csv or jsonl instead of what the name says\n"
          "  --text-column C    of a CSV [text]\n"
          "  --id-column C      of a CSV [note_id, hadm_id or id; else the row number]\n"
+         "  --compute TYPE     auto, f32, bf16 (large products round to it), int8 (weights in eight bits) [auto]\n"
+         "  --int8-cache DIR   keeps the eight-bit weights there for the next start\n"
          "  --threads N        [all processors]\n\n"
          "  casemix predict examples/notes/*.txt\n"
          "  casemix predict --csv notes.csv > coded.csv\n"
@@ -44,7 +46,8 @@ static void print_help(void) {
 }
 
 struct predict_options {
-    const char *model, *text_column, *id_column;
+    const char *model, *text_column, *id_column, *int8_cache;
+    enum compute_type compute;
     enum output output;
     enum input input;
     size_t top_k;
@@ -283,12 +286,19 @@ static bool run(const struct predict_options *options, const struct classifier *
 }
 
 static bool read_options(int argc, char **argv, struct predict_options *options, struct error *error) {
-    enum { MODEL = 1, TOP_K, JSON, CSV, FORMAT, TEXT_COLUMN, ID_COLUMN, THREADS, HELP };
-    static const struct option names[] = {{"model", 1, 0, MODEL},         {"top-k", 1, 0, TOP_K},
-                                          {"json", 0, 0, JSON},           {"csv", 0, 0, CSV},
-                                          {"format", 1, 0, FORMAT},       {"text-column", 1, 0, TEXT_COLUMN},
-                                          {"id-column", 1, 0, ID_COLUMN}, {"threads", 1, 0, THREADS},
-                                          {"help", 0, 0, HELP},           {0, 0, 0, 0}};
+    enum { MODEL = 1, TOP_K, JSON, CSV, FORMAT, TEXT_COLUMN, ID_COLUMN, COMPUTE, INT8_CACHE, THREADS, HELP };
+    static const struct option names[] = {{"model", 1, 0, MODEL},
+                                          {"top-k", 1, 0, TOP_K},
+                                          {"json", 0, 0, JSON},
+                                          {"csv", 0, 0, CSV},
+                                          {"format", 1, 0, FORMAT},
+                                          {"text-column", 1, 0, TEXT_COLUMN},
+                                          {"id-column", 1, 0, ID_COLUMN},
+                                          {"compute", 1, 0, COMPUTE},
+                                          {"int8-cache", 1, 0, INT8_CACHE},
+                                          {"threads", 1, 0, THREADS},
+                                          {"help", 0, 0, HELP},
+                                          {0, 0, 0, 0}};
     static const char *const formats[] = {[INPUT_TEXT] = "text", [INPUT_CSV] = "csv", [INPUT_JSONL] = "jsonl"};
     int64_t number;
     optind = 0;
@@ -321,6 +331,12 @@ static bool read_options(int argc, char **argv, struct predict_options *options,
             break;
         case ID_COLUMN:
             options->id_column = optarg;
+            break;
+        case COMPUTE:
+            if (!compute_parse(optarg, &options->compute, error)) return false;
+            break;
+        case INT8_CACHE:
+            options->int8_cache = optarg;
             break;
         case THREADS:
             if (!parse_int64(optarg, &number) || number < 1 || number > 1024)
@@ -362,6 +378,10 @@ bool command_predict(int argc, char **argv, struct error *error) {
     struct classifier classifier;
     if (!classifier_open(&classifier, options.model != NULL ? options.model : shipped_model(path, sizeof path), error))
         return false;
+    if (!classifier_compute(&classifier, options.compute, options.int8_cache, error)) {
+        classifier_close(&classifier);
+        return false;
+    }
     if (options.top_k > classifier.card.labels.count) options.top_k = classifier.card.labels.count;
     const bool files = optind < argc;
     const bool done =

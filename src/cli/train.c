@@ -24,6 +24,9 @@ static void print_help(void) {
          "  --resume          goes on from the run's last checkpoint, to the same bytes as an uninterrupted run\n"
          "  --plan            prints parameters, memory and steps, and stops\n"
          "  --stop-after N    stops after N steps in all, as an interrupt would\n"
+         "  --compute TYPE    auto, f32, bf16 (large products round to it) or int8 (LoRA over weights in eight bits) "
+         "[auto]\n"
+         "  --int8-cache DIR  keeps the eight-bit weights there for the next start\n"
          "  --threads N       [all processors]\n\n"
          "  casemix train recipes/tiny-tokenizer.yaml --data cohort --out tokenizer\n"
          "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run\n"
@@ -46,7 +49,7 @@ static bool read_number(const char *option, const char *value, int64_t high, int
 
 static bool read_option(int option, struct train_options *options, char **argv, struct error *error);
 
-enum { DATA = 1, OUT, MODEL, TOKENIZER, SET, RESUME, PLAN, STOP_AFTER, THREADS, HELP };
+enum { DATA = 1, OUT, MODEL, TOKENIZER, SET, RESUME, PLAN, STOP_AFTER, COMPUTE, INT8_CACHE, THREADS, HELP };
 
 static bool read_options(int argc, char **argv, struct train_options *options, struct error *error) {
     static const struct option names[] = {{"data", 1, 0, DATA},
@@ -57,6 +60,8 @@ static bool read_options(int argc, char **argv, struct train_options *options, s
                                           {"resume", 0, 0, RESUME},
                                           {"plan", 0, 0, PLAN},
                                           {"stop-after", 1, 0, STOP_AFTER},
+                                          {"compute", 1, 0, COMPUTE},
+                                          {"int8-cache", 1, 0, INT8_CACHE},
                                           {"threads", 1, 0, THREADS},
                                           {"help", 0, 0, HELP},
                                           {0, 0, 0, 0}};
@@ -104,6 +109,11 @@ static bool read_option(int option, struct train_options *options, char **argv, 
         return true;
     case STOP_AFTER:
         return read_number("stop-after", optarg, INT64_MAX, &settings->stop_after, error);
+    case COMPUTE:
+        return compute_parse(optarg, &settings->compute, error);
+    case INT8_CACHE:
+        settings->int8_cache = optarg;
+        return true;
     case THREADS:
         if (!read_number("threads", optarg, 1024, &threads, error)) return false;
         threads_set((int)threads);
@@ -134,6 +144,7 @@ bool command_train(int argc, char **argv, struct error *error) {
         options.settings.recipe = recipe;
         options.settings.recipe_text = &text;
         options.settings.recipe_name = slash == NULL ? options.recipe : slash + 1;
+        compute_start(options.settings.compute);
         done = train_classify(&options.settings, error);
     }
     recipe_free(recipe);

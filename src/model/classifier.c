@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/quantise.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -70,6 +71,14 @@ void classifier_close(struct classifier *classifier) {
     tokenizer_close(classifier->tokenizer);
     run_card_free(&classifier->card);
     *classifier = (struct classifier){0};
+}
+
+bool classifier_compute(struct classifier *classifier, enum compute_type type, const char *int8_cache,
+                        struct error *error) {
+    if (int8_cache != NULL && type != COMPUTE_INT8) return error_usage(error, "--int8-cache goes with --compute int8");
+    compute_start(type);
+    const struct quantise_settings settings = {.cache = int8_cache};
+    return type != COMPUTE_INT8 || decoder_quantise(&classifier->decoder, &settings, NULL, error);
 }
 
 static int64_t token_limit(const struct classifier *classifier) {

@@ -9,6 +9,7 @@
 #include "data/dataset.h"
 #include "drg/catalog.h"
 #include "model/decoder.h"
+#include "tensor/compute.h"
 #include "tokenizer/tokenizer.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,6 +40,11 @@ struct classifier {
 
 bool classifier_open(struct classifier *classifier, const char *directory, struct error *error);
 void classifier_close(struct classifier *classifier);
+
+/* Chooses the kernels (compute_start) and, for COMPUTE_INT8, quantises the weights; `int8_cache` as in
+ * model/quantise.h, NULL for none, allowed with COMPUTE_INT8 only. */
+bool classifier_compute(struct classifier *classifier, enum compute_type type, const char *int8_cache,
+                        struct error *error);
 
 /* Token ids of a text as the classifier reads it: cut to max_tokens. *truncated says whether tokens were dropped. An
  * empty encoding is an error. */

@@ -13,8 +13,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 /* One weight to be quantised, and its new form. */
 struct item {
@@ -123,13 +121,6 @@ static bool allocate_rows(struct quantised *quantised, struct error *error) {
            memory_error(error, (size_t)rows * 8, "the scales of quantised weights");
 }
 
-/* Pages of two MiB: with those of four KiB the walk through the tables costs a tenth of the bandwidth. */
-static void prefer_large_pages(void *memory, size_t bytes) {
-    const uintptr_t page = 2 << 20, first = ((uintptr_t)memory + page - 1) / page * page,
-                    end = ((uintptr_t)memory + bytes) / page * page;
-    if (end > first) madvise((void *)first, end - first, MADV_HUGEPAGE);
-}
-
 static bool quantise_items(struct quantised *quantised, struct decoder *decoder, struct error *error) {
     int64_t elements, rows, widest = 1;
     totals(quantised->items, quantised->count, &elements, &rows);
@@ -141,7 +132,7 @@ static bool quantise_items(struct quantised *quantised, struct decoder *decoder,
         memory_free(row);
         return memory_error(error, (size_t)elements, "the quantised weights");
     }
-    prefer_large_pages(quantised->values, (size_t)elements);
+    memory_prefer_large_pages(quantised->values, (size_t)elements);
     int64_t element = 0, first = 0;
     for (int64_t i = 0; i < quantised->count; i++) {
         struct item *item = &quantised->items[i];

@@ -3,6 +3,7 @@
 #include "base/threads.h"
 #include "tensor/gemm.h"
 #include "tensor/int8_kernels.h"
+#include "tensor/matmul.h"
 #include <math.h>
 #include <string.h>
 
@@ -214,13 +215,13 @@ static void forward_many(float *y, const float *x, const struct matrix *weight, 
                          const struct int8_scratch *scratch) {
     const struct int8_rows *w = weight->data;
     const int64_t O = weight->rows, I = weight->cols, padded = (T + 31) / 32 * 32;
-    const bool exact = int8_matmul_is_exact();
+    const bool exact = matmul_int8_is_exact();
     const int64_t columns = quantise(scratch, x, I, T) > 0 ? find_columns(scratch, x, I, T) : 0;
     for (int64_t first = 0; first < O; first += OUTPUTS) {
         const int64_t count = O - first < OUTPUTS ? O - first : OUTPUTS;
         const int8_t *rows = w->values + first * I;
         if (exact)
-            int8_matmul(scratch->acc, OUTPUTS, scratch->u, rows, I, count, padded);
+            matmul(MATMUL_INT8, false, padded, count, I, scratch->u, rows, scratch->acc, OUTPUTS);
         else
             multiply_in_groups(scratch->acc, scratch->u, rows, I, count, T, scratch->packed);
 #pragma omp parallel for schedule(static)

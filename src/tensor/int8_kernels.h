@@ -3,7 +3,6 @@
 #ifndef CASEMIX_TENSOR_INT8_KERNELS_H
 #define CASEMIX_TENSOR_INT8_KERNELS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* Bytes of a packed row of I activations, and the most rows that the kernels of few rows take. */
@@ -16,12 +15,5 @@ void int8_small_pack(uint8_t *packed, const uint8_t *u, int64_t I, int64_t T);
 /* acc[t * lda + o] = sum over i of u[t][i] * weight[o][i] for `count` rows of weight [count, I]; exact. One thread. */
 void int8_small_product(int32_t *acc, int64_t lda, const uint8_t *packed, const int8_t *weight, int64_t I,
                         int64_t count, int64_t T);
-
-/* The same for many rows, through oneDNN on all threads; u [T, I] not packed. */
-void int8_matmul(int32_t *acc, int64_t lda, const uint8_t *u, const int8_t *weight, int64_t I, int64_t count,
-                 int64_t T);
-
-/* Whether int8_matmul is exact here: without VNNI oneDNN adds pairs of products in 16 bits, which saturate. */
-bool int8_matmul_is_exact(void);
 
 #endif

@@ -3,6 +3,7 @@
 #define CASEMIX_TRAIN_TRAIN_CLASSIFY_H
 
 #include "base/text.h"
+#include "tensor/compute.h"
 #include "train/recipe.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,8 +19,10 @@ struct train_settings {
     const char *tokenizer; /* directory with tokenizer.json; NULL: the model's */
     const char *out;       /* run directory */
     bool resume;
-    bool plan;          /* print what the run needs and stop */
-    int64_t stop_after; /* updates in all after which to stop as on SIGTERM; 0: never */
+    bool plan;                 /* print what the run needs and stop */
+    enum compute_type compute; /* int8: frozen weights in eight bits */
+    const char *int8_cache;    /* as in model/quantise.h; NULL: none */
+    int64_t stop_after;        /* updates in all after which to stop as on SIGTERM; 0: never */
 };
 
 /* Runs to the end, or stops early with an error that says how to resume. */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "model/names.h"
+#include "model/quantise.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,6 +80,10 @@ static bool open_model(struct training *training, struct error *error) {
     const struct train_settings *settings = training->settings;
     const uint64_t seed = (uint64_t)settings->recipe->seed;
     const int64_t labels = (int64_t)training->labels.count;
+    if (settings->compute == COMPUTE_INT8 && settings->recipe->lora == NULL) {
+        error_set(error, "--compute int8 quantises frozen weights, and this recipe trains them all");
+        return error_hint(error, "a recipe with a section \"lora\" leaves them frozen");
+    }
     if (settings->recipe->model != NULL) {
         const struct model_config config = config_of_recipe(training);
         return decoder_create(&training->decoder, &config, seed, error);
@@ -93,7 +98,10 @@ static bool open_model(struct training *training, struct error *error) {
                          tokenizer_vocabulary(training->tokenizer) - 1, (long long)training->decoder.config.V);
     }
     if (settings->recipe->lora != NULL) {
-        return read_lora(training, error) && decoder_add_lora(&training->decoder, &training->lora, labels, seed, error);
+        const struct quantise_settings quantise = {.cache = settings->int8_cache};
+        return read_lora(training, error) &&
+               decoder_add_lora(&training->decoder, &training->lora, labels, seed, error) &&
+               (settings->compute != COMPUTE_INT8 || decoder_quantise(&training->decoder, &quantise, NULL, error));
     }
     return decoder_set_labels(&training->decoder, labels, seed, error) && decoder_train_all(&training->decoder, error);
 }
@@ -160,7 +168,8 @@ bool training_open(struct training *training, const struct train_settings *setti
                                          .max_norm = t->max_grad_norm};
     const struct text *recipe = settings->recipe_text;
     training->fingerprint = hash_bytes(recipe->data, recipe->length, training->data.fingerprint) ^
-                            training->dev.fingerprint ^ (uint64_t)training->decoder.parameters.total;
+                            training->dev.fingerprint ^ (uint64_t)training->decoder.parameters.total ^
+                            (settings->compute >= COMPUTE_BF16 ? (uint64_t)settings->compute << 48 : 0);
     return adamw_open(&training->optimizer, &training->decoder.parameters, error) && open_buffers(training, error);
 }
 
