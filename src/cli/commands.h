@@ -10,6 +10,7 @@ struct error;
 bool command_bench(int argc, char **argv, struct error *error);
 bool command_drg(int argc, char **argv, struct error *error);
 bool command_eval(int argc, char **argv, struct error *error);
+bool command_generate(int argc, char **argv, struct error *error);
 bool command_metrics(int argc, char **argv, struct error *error);
 bool command_predict(int argc, char **argv, struct error *error);
 bool command_prepare(int argc, char **argv, struct error *error);

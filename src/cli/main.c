@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"drg", "look up the MS-DRG catalog (v34, v43)", command_drg},
     {"eval", "score a model on a dataset", command_eval},
     {"metrics", "the papers' metrics from logits and labels", command_metrics},
+    {"generate", "a causal model goes on from a prompt, or answers in a conversation", command_generate},
     {"train", "train a model or a tokenizer from a recipe", command_train},
     {"prepare", "MIMIC-IV's notes and DRGs to a dataset for training", command_prepare},
     {"synth", "write a synthetic cohort in MIMIC-IV's file format", command_synth},
