@@ -13,6 +13,7 @@ bool command_bench(int argc, char **argv, struct error *error);
 bool command_drg(int argc, char **argv, struct error *error);
 bool command_eval(int argc, char **argv, struct error *error);
 bool command_export(int argc, char **argv, struct error *error);
+bool command_generate(int argc, char **argv, struct error *error);
 bool command_metrics(int argc, char **argv, struct error *error);
 bool command_predict(int argc, char **argv, struct error *error);
 bool command_prepare(int argc, char **argv, struct error *error);

@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"metrics", "the papers' metrics from logits and labels", command_metrics},
     {"report", "a run and its evaluation as one HTML page", command_report},
     {"reward", "DRG-Sapphire's rewards on written answers", command_reward},
+    {"generate", "a causal model goes on from a prompt, or answers in a conversation", command_generate},
     {"train", "train a model or a tokenizer from a recipe", command_train},
     {"prepare", "MIMIC-IV's notes and DRGs to a dataset for training", command_prepare},
     {"export", "write a model with its adapters merged", command_export},

@@ -149,6 +149,12 @@ static bool writes_shared(const struct kv_cache *cache, int32_t sequence) {
     return length % ATTENTION_BLOCK != 0 && cache->references[table_of(cache, sequence)[length / ATTENTION_BLOCK]] > 1;
 }
 
+int64_t kv_sequences_free(const struct kv_cache *cache) {
+    int64_t count = 0;
+    for (int64_t s = 0; s < cache->sequences; s++) count += cache->lengths[s] < 0;
+    return count;
+}
+
 int64_t kv_blocks_needed(const struct kv_cache *cache, int32_t sequence, int64_t tokens) {
     const int64_t length = cache->lengths[sequence];
     if (tokens == 0) return 0;

@@ -40,6 +40,9 @@ bool kv_sequence_is_open(const struct kv_cache *cache, int32_t sequence);
 /* Forgets the tokens from `length` on. */
 void kv_sequence_truncate(struct kv_cache *cache, int32_t sequence, int64_t length);
 
+/* Sequences not in use. */
+int64_t kv_sequences_free(const struct kv_cache *cache);
+
 /* Blocks nobody holds, and those that appending this many tokens would take. */
 int64_t kv_blocks_free(const struct kv_cache *cache);
 int64_t kv_blocks_needed(const struct kv_cache *cache, int32_t sequence, int64_t tokens);
