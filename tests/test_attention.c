@@ -30,9 +30,10 @@ static float *noise(int64_t count) {
 
 static struct attention attention_make(int64_t H, int64_t K, int64_t D, int64_t N, const int32_t *offsets,
                                        const int32_t *query_offsets, const int32_t *query_rows) {
-    struct attention a = {.shape = {H, K, D, 1.0f / sqrtf((float)D)},
-                          .batch = {N, offsets, query_offsets, query_rows},
-                          .tokens = offsets[N]};
+    struct attention a = {
+        .shape = {H, K, D, 1.0f / sqrtf((float)D)},
+        .batch = {.N = N, .offsets = offsets, .query_offsets = query_offsets, .query_rows = query_rows},
+        .tokens = offsets[N]};
     a.queries = query_rows == NULL ? a.tokens : query_offsets[N];
     a.q = noise(a.queries * H * D);
     a.k = noise(a.tokens * K * D);

@@ -142,7 +142,7 @@ static void greedy_takes_the_largest_and_the_smaller_id_among_equals(void **stat
 
 static void settings_that_mean_nothing_are_refused(void **state) {
     const struct sampling wrong[] = {{.temperature = -1, .top_p = 1, .repetition_penalty = 1},
-                                     {.temperature = NAN, .top_p = 1, .repetition_penalty = 1},
+                                     {.temperature = (double)NAN, .top_p = 1, .repetition_penalty = 1},
                                      {.temperature = 1, .top_p = 0, .repetition_penalty = 1},
                                      {.temperature = 1, .top_p = 1.1, .repetition_penalty = 1},
                                      {.temperature = 1, .top_p = 1, .min_p = 1, .repetition_penalty = 1},

@@ -64,9 +64,9 @@ static int close_model(void **state) {
 /* Scores with a cache of so many sequences and steps of so many rows. */
 static struct title_scores score(double *p, int64_t sequences, int64_t rows, double tolerance, int64_t *free_after) {
     struct error error = {0};
-    struct kv_cache *cache;
-    struct decode *decode;
-    struct title_scorer *scorer;
+    struct kv_cache *cache = NULL;
+    struct decode *decode = NULL;
+    struct title_scorer *scorer = NULL;
     struct title_scores scores = {.p = p};
     float *logits = memory_alloc((size_t)decoder.config.V, sizeof *logits);
     if (!kv_cache_open(&cache, &decoder.config, (sequences * 2 + 16) * ATTENTION_BLOCK, sequences, &error) ||
