@@ -38,8 +38,10 @@ bool text_reader_encode(const struct text_reader *reader, const char *bytes, siz
     const int64_t frame = (reader->first >= 0) + (reader->last >= 0), room = limit > frame ? limit - frame : 1;
     if (!append(out, reader->first, error)) return false;
     const size_t before = out->count;
-    const bool done = reader->words != NULL ? words_encode(reader->words, bytes, length, out, error)
-                                            : tokenizer_encode(reader->tokenizer, bytes, length, false, out, error);
+    /* A note cannot write special tokens, whatever it contains. */
+    const bool done = reader->words != NULL
+                          ? words_encode(reader->words, bytes, length, out, error)
+                          : tokenizer_encode_content(reader->tokenizer, bytes, length, true, out, error);
     if (!done) return false;
     if (out->count == before) {
         return error_set(error, "the text holds no %s", reader->words != NULL ? "words" : "tokens");
