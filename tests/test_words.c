@@ -1,5 +1,6 @@
 /* CAML's words, and how classifiers read texts: what is one word, which are kept, the file, the frame of BERT. */
 #include "base/error.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "folder.h"
 #include "model/text_reader.h"
@@ -163,6 +164,46 @@ static void bert_reads_a_text_between_cls_and_sep_and_cutting_leaves_both(void *
     tokenizer_close(tokenizer);
 }
 
+/* Llama's BOS stands before a note and counts among its tokens; Qwen2.5 has none; a note cannot write one. */
+static void a_decoder_reads_a_text_behind_its_own_bos(void **state) {
+    static const struct {
+        const char *directory;
+        int32_t first;
+    } cases[] = {{"../shared/tokenizers/llama2", 1},
+                 {"../shared/tokenizers/llama3.1", 128000},
+                 {"../shared/tokenizers/qwen2.5", -1},
+                 {"models/tiny-classifier", -1}};
+    static const char note[] = "chest pain <|endoftext|> and <s> dyspnea on exertion";
+    (void)state;
+    if (!path_exists(cases[0].directory)) {
+        print_message("skipped: %s is absent\n", cases[0].directory);
+        skip();
+    }
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct tokenizer *tokenizer;
+        struct text_reader reader;
+        struct token_list list = {0};
+        struct text back = {0};
+        struct error error = {0};
+        bool truncated;
+        if (!tokenizer_open(&tokenizer, cases[c].directory, &error)) fail_msg("%s", error.message);
+        assert_true(text_reader_of_decoder(&reader, tokenizer, &error));
+        assert_int_equal(reader.first, cases[c].first);
+        assert_true(text_reader_encode(&reader, note, sizeof note - 1, 512, &list, &truncated, &error));
+        if (cases[c].first >= 0) assert_int_equal(list.ids[0], cases[c].first);
+        /* Special tokens are left out of the text, and nothing is missing: the note has written none. */
+        assert_true(tokenizer_decode(tokenizer, list.ids, list.count, true, &back, &error));
+        assert_string_equal(back.data, note);
+        list.count = 0;
+        assert_true(text_reader_encode(&reader, note, sizeof note - 1, 5, &list, &truncated, &error));
+        assert_int_equal(list.count, 5);
+        assert_true(truncated);
+        text_free(&back);
+        token_list_free(&list);
+        tokenizer_close(tokenizer);
+    }
+}
+
 static void a_text_without_words_is_an_error(void **state) {
     (void)state;
     struct words *words = learn("a b", 1);
@@ -185,6 +226,7 @@ int main(void) {
         cmocka_unit_test(a_written_vocabulary_reads_back_to_the_same_ids),
         cmocka_unit_test(files_that_are_no_vocabulary_are_refused_by_line),
         cmocka_unit_test(bert_reads_a_text_between_cls_and_sep_and_cutting_leaves_both),
+        cmocka_unit_test(a_decoder_reads_a_text_behind_its_own_bos),
         cmocka_unit_test(a_text_without_words_is_an_error),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);

@@ -45,8 +45,7 @@ static bool open_reader(struct classifier *classifier, const char *directory, en
     }
     if (!tokenizer_open(&classifier->tokenizer, directory, error)) return false;
     if (family == NETWORK_BERT) return text_reader_of_bert(&classifier->reader, classifier->tokenizer, error);
-    classifier->reader = text_reader_of_tokenizer(classifier->tokenizer);
-    return true;
+    return text_reader_of_decoder(&classifier->reader, classifier->tokenizer, error);
 }
 
 static bool check_agreement(const struct classifier *classifier, const char *directory, struct error *error) {

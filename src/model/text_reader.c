@@ -3,8 +3,13 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-struct text_reader text_reader_of_tokenizer(const struct tokenizer *tokenizer) {
-    return (struct text_reader){.tokenizer = tokenizer, .first = -1, .last = -1};
+bool text_reader_of_decoder(struct text_reader *reader, const struct tokenizer *tokenizer, struct error *error) {
+    struct token_list frame = {0};
+    *reader = (struct text_reader){.tokenizer = tokenizer, .first = -1, .last = -1};
+    const bool done = tokenizer_encode(tokenizer, "", 0, true, &frame, error);
+    if (done && frame.count > 0) reader->first = frame.ids[0];
+    token_list_free(&frame);
+    return done;
 }
 
 struct text_reader text_reader_of_words(const struct words *words) {
@@ -12,7 +17,7 @@ struct text_reader text_reader_of_words(const struct words *words) {
 }
 
 bool text_reader_of_bert(struct text_reader *reader, const struct tokenizer *tokenizer, struct error *error) {
-    *reader = text_reader_of_tokenizer(tokenizer);
+    *reader = (struct text_reader){.tokenizer = tokenizer, .first = -1, .last = -1};
     reader->first = tokenizer_token_id(tokenizer, "[CLS]");
     reader->last = tokenizer_token_id(tokenizer, "[SEP]");
     if (reader->first >= 0) return true;

@@ -15,10 +15,12 @@ struct error;
 struct text_reader {
     const struct tokenizer *tokenizer;
     const struct words *words;
-    int32_t first, last; /* BERT: stand before and behind the text and survive its cutting; -1: none */
+    int32_t first, last; /* stand before and behind the text and survive its cutting; -1: none */
 };
 
-struct text_reader text_reader_of_tokenizer(const struct tokenizer *tokenizer);
+/* For a decoder: the token that the tokenizer's own rules put before a text (Llama's BOS, as DRG-LLaMA has it; Qwen has
+ * none). */
+bool text_reader_of_decoder(struct text_reader *reader, const struct tokenizer *tokenizer, struct error *error);
 struct text_reader text_reader_of_words(const struct words *words);
 
 /* [CLS] and [SEP]; with a tokenizer that has none (as the shipped one), <|endoftext|> before the text and nothing
@@ -28,8 +30,8 @@ bool text_reader_of_bert(struct text_reader *reader, const struct tokenizer *tok
 /* Ids reach up to this less one. */
 size_t text_reader_vocabulary(const struct text_reader *reader);
 
-/* Appends the ids of a text, at most `limit` of them, the frame included (but at least one of the text). *truncated says whether some were dropped. A
- * text without tokens is an error. */
+/* Appends the ids of a text, at most `limit` of them, the frame included (but at least one of the text).
+ * *truncated says whether some were dropped. A text without tokens is an error. */
 bool text_reader_encode(const struct text_reader *reader, const char *bytes, size_t length, int64_t limit,
                         struct token_list *out, bool *truncated, struct error *error);
 

@@ -47,8 +47,7 @@ bool trainable_open_reader(struct training *training, struct error *error) {
     if (!tokenizer_open(&training->tokenizer, training->tokenizer_directory, error)) return false;
     if (settings->recipe->method == METHOD_BERT)
         return text_reader_of_bert(&training->reader, training->tokenizer, error);
-    training->reader = text_reader_of_tokenizer(training->tokenizer);
-    return true;
+    return text_reader_of_decoder(&training->reader, training->tokenizer, error);
 }
 
 static bool make_bert(struct training *training, struct error *error) {
