@@ -57,6 +57,21 @@ static void examples_give_ranked_rows_that_fit_the_page(void **state) {
     printed_free(&printed);
 }
 
+static void every_help_page_fits_the_page(void **state) {
+    static const char *const commands[] = {"",      "predict", "drg",    "eval",  "metrics",  "report", "reward",
+                                           "train", "prepare", "export", "synth", "tokenize", "bench",  "generate"};
+    struct printed printed = {0};
+    (void)state;
+    for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
+        command_run(&printed, "%s --help", commands[c]);
+        assert_int_equal(printed.status, 0);
+        for (char *line = strtok(printed.out.data, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+            if (utf8_columns(line, strlen(line)) > 100) fail_msg("%s --help: %s", commands[c], line);
+        }
+    }
+    printed_free(&printed);
+}
+
 static void json_csv_and_stdin_say_the_same(void **state) {
     (void)state;
     struct printed json = {0}, csv = {0}, piped = {0};
@@ -280,6 +295,7 @@ static void drg_show_and_resolve_answer(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples_give_ranked_rows_that_fit_the_page),
+        cmocka_unit_test(every_help_page_fits_the_page),
         cmocka_unit_test(json_csv_and_stdin_say_the_same),
         cmocka_unit_test(a_note_is_coded_alike_alone_and_in_a_batch),
         cmocka_unit_test(a_csv_of_notes_keeps_quotes_and_line_feeds),

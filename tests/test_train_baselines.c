@@ -148,8 +148,7 @@ static double accuracy_of(const char *run) {
     char rest[1200];
     snprintf(rest, sizeof rest, "%s --data %s --json", folder_path(run), folder_path("data/test.jsonl"));
     must_run(&printed, "eval --model ", rest);
-    if (!json_parse(&document, "eval", printed.out.data, printed.out.length, &error))
-        fail_msg("%s", error.message);
+    if (!json_parse(&document, "eval", printed.out.data, printed.out.length, &error)) fail_msg("%s", error.message);
     const double accuracy = json_number(json_member(json_root(document), "acc1"));
     json_free(document);
     printed_free(&printed);

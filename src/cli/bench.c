@@ -24,12 +24,11 @@
 
 static void print_help(void) {
     puts("usage: casemix bench [--shape 0.5b|1.5b|7b [--compute TYPE]] [--json] [--quick] [--threads N]\n\n"
-         "Measures in one run: f32, bf16 and int8 peaks and read bandwidth of this machine; every matrix product of a "
-         "0.5B model at 512\n"
-         "tokens, attention, and a training step of the shipped model's shape, each as a share of the f32 peak. Run it "
-         "on an idle machine.\n\n"
-         "With --shape, a model of that shape with random weights: forward, LoRA step and decoding in f32, bf16 and "
-         "int8.\n\n"
+         "Measures in one run: f32, bf16 and int8 peaks and read bandwidth of this machine; every matrix\n"
+         "product of a 0.5B model at 512 tokens, attention, and a training step of the shipped model's\n"
+         "shape, each as a share of the f32 peak. Run it on an idle machine.\n\n"
+         "With --shape, a model of that shape with random weights: forward, LoRA step and decoding in f32,\n"
+         "bf16 and int8.\n\n"
          "  --shape S    0.5b, 1.5b (Qwen2.5) or 7b (Llama 2): whole models instead of parts\n"
          "  --compute T  only f32, bf16 or int8 [auto: all that fit into memory]\n"
          "  --json       one JSON object\n"

@@ -20,15 +20,15 @@ static void print_help(void) {
          "       casemix drg map [DESCRIPTION…] [--grouper v34|v43] [--title-map FILE]\n\n"
          "list     DRGs with weight, geometric mean stay and severity (default grouper v43, FY2026)\n"
          "show     a DRG and the other severities of its base\n"
-         "resolve  base (0..339) and severity (0 none, 1 CC, 2 MCC, 3 without MCC, 4 any) of DRG-LLaMA to the v34 "
-         "code, one pair a line\n"
-         "         from standard input, tab between\n"
-         "map      descriptions in the wording of any MS-DRG version, one a line from standard input, to description, "
-         "code and title;\n"
-         "         without a code the third field says why; --title-map takes a published mapping (v34) instead\n\n"
+         "resolve  base (0..339) and severity (0 none, 1 CC, 2 MCC, 3 without MCC, 4 any) of DRG-LLaMA to\n"
+         "         the v34 code, one pair a line from standard input, tab between\n"
+         "map      descriptions in the wording of any MS-DRG version, one a line from standard input, to\n"
+         "         description, code and title; without a code the third field says why; --title-map takes a\n"
+         "         published mapping (v34) instead\n\n"
          "  casemix drg list --search 'heart failure'\n"
          "  casemix drg show 291\n"
-         "  printf '12\\t2\\n' | casemix drg resolve\n"
+         "  printf '12\\t2\\n"
+         "' | casemix drg resolve\n"
          "  casemix drg map --grouper v34 'HEART FAILURE & SHOCK W MCC'");
 }
 

@@ -17,9 +17,9 @@ enum { ADAPTERS = 16 };
 
 static void print_help(void) {
     puts("usage: casemix export --model DIR --out DIR [OPTIONS]\n\n"
-         "Writes a model that stands alone: adapters are merged into the weights (in f32, rounded once), and "
-         "config.json,\nmodel.safetensors and the tokenizer's files go to a directory that Hugging Face libraries and "
-         "casemix open.\n\n"
+         "Writes a model that stands alone: adapters are merged into the weights (in f32, rounded once), and\n"
+         "config.json, model.safetensors and the tokenizer's files go to a directory that Hugging Face\n"
+         "libraries and casemix open.\n\n"
          "  --model DIR       a run of `casemix train`, or a Hugging Face directory\n"
          "  --adapter DIR     a PEFT adapter to merge; may be repeated, their terms are summed\n"
          "  --out DIR         new or empty\n"

@@ -25,8 +25,8 @@ enum { STOPS = 16, CHAT_POSITIONS = 8192 };
 static void print_help(void) {
     puts("usage: casemix generate --model DIR [--adapter DIR] [--prompt TEXT | FILE | -] [OPTIONS]\n"
          "       casemix generate --model DIR --chat [--system TEXT] [OPTIONS]\n\n"
-         "Goes on from a prompt as it stands, or with --chat answers through the model's chat template: one turn when "
-         "a\nprompt is given, else a conversation, a line of standard input for each turn.\n\n"
+         "Goes on from a prompt as it stands, or with --chat answers through the model's chat template: one\n"
+         "turn when a prompt is given, else a conversation, a line of standard input for each turn.\n\n"
          "  --model DIR             a Hugging Face directory of a causal Llama, Qwen2.5 or Mistral model\n"
          "  --adapter DIR           a PEFT adapter over it\n"
          "  --prompt TEXT           or a FILE, or - for standard input\n"
@@ -42,7 +42,8 @@ static void print_help(void) {
          "  --compute TYPE          auto, f32, bf16, int8 [auto]; --int8-cache DIR keeps the int8 form\n"
          "  --threads N             [all processors]\n\n"
          "  casemix generate --model Qwen2.5-0.5B-Instruct --chat --prompt 'What is an MS-DRG?'\n"
-         "  casemix generate --model stories260K --temperature 0 --max-tokens 200 --prompt 'Once upon a time'");
+         "  casemix generate --model stories260K --temperature 0 --max-tokens 200 \\\n"
+         "      --prompt 'Once upon a time'");
 }
 
 struct generate_options {

@@ -7,18 +7,19 @@
 #include <stdio.h>
 
 static void print_help(void) {
-    puts("usage: casemix report RUN --out report.html [--evaluation DIR] [--flow F.json] [--examples F.jsonl]\n\n"
-         "Writes one self-contained page about a run: the cohort, training curves, metrics with intervals, "
-         "reliability,\n"
-         "risk against coverage, where it is right, confusions, the worst DRGs, recipe and versions. The page loads\n"
-         "nothing from anywhere, and no note is in it unless --examples is given.\n\n"
+    puts("usage: casemix report RUN \\\n"
+         "      --out report.html [--evaluation DIR] [--flow F.json] [--examples F.jsonl]\n\n"
+         "Writes one self-contained page about a run: the cohort, training curves, metrics with intervals,\n"
+         "reliability, risk against coverage, where it is right, confusions, the worst DRGs, recipe and\n"
+         "versions. The page loads nothing from anywhere, and no note is in it unless --examples is given.\n\n"
          "  --out F           the page\n"
          "  --evaluation DIR  what `casemix eval --out DIR` wrote [RUN/evaluation]\n"
-         "  --flow F          flow.json of the cohort [RUN/flow.json, or the one beside the data that was scored]\n"
-         "  --examples F      the stays that were scored: shows the beginning of six notes, so only for synthetic "
-         "notes\n"
-         "                    or readers who may see them\n\n"
-         "  casemix eval --model run --calibrate cohort/dev.jsonl --data cohort/test.jsonl --out run/evaluation\n"
+         "  --flow F          flow.json of the cohort [RUN/flow.json, or the one beside the data that was\n"
+         "                    scored]\n"
+         "  --examples F      the stays that were scored: shows the beginning of six notes, so only for\n"
+         "                    synthetic notes or readers who may see them\n\n"
+         "  casemix eval --model run --calibrate cohort/dev.jsonl --data cohort/test.jsonl \\\n"
+         "      --out run/evaluation\n"
          "  casemix report run --out report.html");
 }
 

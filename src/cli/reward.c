@@ -10,9 +10,8 @@
 
 static void print_help(void) {
     puts("usage: casemix reward --kind dense|balanced|strict [--compat] [--grouper v34|v43] [FILE]\n\n"
-         "Scores written answers by DRG-Sapphire's rules. Reads JSON lines {\"completion\": …, \"gold\": TITLE} from "
-         "FILE\n"
-         "or standard input and prints {\"format\": x, \"accuracy\": y} for each.\n\n"
+         "Scores written answers by DRG-Sapphire's rules. Reads JSON lines {\"completion\": …, \"gold\":\n"
+         "TITLE} from FILE or standard input and prints {\"format\": x, \"accuracy\": y} for each.\n\n"
          "  format     0 for <think>…</think><answer>TITLE</answer> and nothing else, -2 for anything else\n"
          "  accuracy   0 without the format; otherwise by the first answer:\n"
          "                                      dense   balanced   strict\n"

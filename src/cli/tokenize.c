@@ -22,12 +22,12 @@ static void print_help(void) {
          "  --plain       tokens written in the text, such as <|im_end|>, are characters like others\n"
          "  --decode      ids in, text out; without --special special tokens are left out\n"
          "  --count       print the number of ids instead of the ids\n"
-         "  --chat        lines {\"messages\": [{\"role\": …, \"content\": …}, …]} in, through the model's chat "
-         "template;\n"
-         "                a member \"add_generation_prompt\" overrides --answer\n"
+         "  --chat        lines {\"messages\": [{\"role\": …, \"content\": …}, …]} in, through the model's\n"
+         "                chat template; a member \"add_generation_prompt\" overrides --answer\n"
          "  --answer      with --chat: add what the assistant's answer begins with\n"
          "  --render      with --chat: lines {\"text\": …} instead of the ids\n"
-         "  --template T  with --chat: chatml, qwen2.5, llama2, llama3 or llama3.1, whatever the model's files say\n\n"
+         "  --template T  with --chat: chatml, qwen2.5, llama2, llama3 or llama3.1, whatever the model's\n"
+         "                files say\n\n"
          "  echo 'Pt with CHF' | casemix tokenize --model models/tiny-classifier\n"
          "  casemix tokenize --model models/tiny-classifier --jsonl notes.jsonl > ids.jsonl");
 }

@@ -14,26 +14,29 @@ enum { OVERRIDES = 64 };
 
 static void print_help(void) {
     puts("usage: casemix train RECIPE --data DIR --out RUN [OPTIONS]\n\n"
-         "Trains what the recipe says (recipes/*.yaml): a classifier of notes by method classify (a decoder), bert or "
-         "caml;\na BPE vocabulary by method tokenizer.\n\n"
+         "Trains what the recipe says (recipes/*.yaml): a classifier of notes by method classify (a\n"
+         "decoder), bert or caml; a BPE vocabulary by method tokenizer.\n\n"
          "  --data DIR        train.jsonl, dev.jsonl and labels.tsv, as `casemix synth` writes them\n"
-         "  --out RUN         the run directory: the best model on dev, its recipe, log.jsonl, checkpoint.bin\n"
-         "  --model DIR       Hugging Face directory to start from (a recipe without a model section needs it)\n"
+         "  --out RUN         the run directory: the best model on dev, its recipe, log.jsonl,\n"
+         "                    checkpoint.bin\n"
+         "  --model DIR       Hugging Face directory to start from (a recipe without a model section needs\n"
+         "                    it)\n"
          "  --tokenizer DIR   tokenizer.json to use [the model's]\n"
          "  --set KEY=VALUE   overrides a key of the recipe; may be repeated\n"
-         "  --resume          goes on from the run's last checkpoint, to the same bytes as an uninterrupted run\n"
+         "  --resume          goes on from the run's last checkpoint, to the same bytes as an uninterrupted\n"
+         "                    run\n"
          "  --plan            prints parameters, memory and steps, and stops\n"
-         "  --memory MIB      resident memory the run may take [what is free]; layers whose activations do not fit "
-         "are\n                    computed twice, to the same bits\n"
+         "  --memory MIB      resident memory the run may take [what is free]; layers whose activations do\n"
+         "                    not fit are computed twice, to the same bits\n"
          "  --stop-after N    stops after N steps in all, as an interrupt would\n"
-         "  --compute TYPE    auto, f32, bf16 (large products round to it) or int8 (LoRA over weights in eight bits) "
-         "[auto]\n"
+         "  --compute TYPE    auto, f32, bf16 (large products round to it) or int8 (LoRA over weights in\n"
+         "                    eight bits) [auto]\n"
          "  --int8-cache DIR  keeps the eight-bit weights there for the next start\n"
          "  --threads N       [all processors]\n\n"
          "  casemix train recipes/tiny-tokenizer.yaml --data cohort --out tokenizer\n"
          "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run\n"
-         "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run2 --set "
-         "train.learning_rate=5e-4");
+         "  casemix train recipes/tiny-classifier.yaml --data cohort --tokenizer tokenizer --out run2 \\\n"
+         "      --set train.learning_rate=5e-4");
 }
 
 struct train_options {
