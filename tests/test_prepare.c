@@ -219,6 +219,9 @@ static void no_patient_is_on_two_sides(void **state) {
     for (int s = 0; s < 3; s++) assert_true(dataset_load(&sets[s], inside(out, names[s]), NULL));
     const size_t total = sets[0].count + sets[1].count + sets[2].count;
     assert_int_equal(total, 1200);
+    assert_int_equal(
+        flow_member(out, "train_patients") + flow_member(out, "dev_patients") + flow_member(out, "test_patients"), 600);
+    assert_int_equal(flow_member(out, "patients_in_train_and_test"), 0);
     const double shares[] = {0.8, 0.1, 0.1};
     for (int s = 0; s < 3; s++) {
         size_t of_drg[1000] = {0}, all[1000] = {0};
@@ -306,6 +309,7 @@ static void a_stay_with_two_drgs_is_doubled_as_published_or_left_out(void **stat
     add_second_drg();
     prepare(&printed, out, "--protocol drg-llama");
     assert_non_null(strstr(printed.errors.data, "1 stays have several different HCFA DRGs; as published"));
+    assert_true(flow_member(out, "patients_in_train_and_test") > 0); /* the published split is by stay */
     assert_int_equal(flow_member(out, "merged_rows"), 121);
     prepare(&printed, out, "--force");
     assert_non_null(strstr(printed.errors.data, "1 stays have several different HCFA DRGs and were left out"));

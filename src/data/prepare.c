@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "drg/harmonise.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool read_drgs(struct preparation *p, struct error *error) {
@@ -68,6 +69,44 @@ static uint64_t count_codes(const struct preparation *p, enum part_of_split part
     return count;
 }
 
+static int compare_subjects(const void *a, const void *b) {
+    const int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* The patients of a part, rising and each once, into subjects [rows of the part]; how many. */
+static size_t list_patients(const struct preparation *p, enum part_of_split part, int64_t *subjects) {
+    size_t count = 0;
+    for (size_t i = 0; i < p->split.counts[part]; i++)
+        subjects[i] = p->notes.notes[p->cohort.rows[p->split.rows[part][i]].note].subject_id;
+    if (p->split.counts[part] > 0) qsort(subjects, p->split.counts[part], sizeof *subjects, compare_subjects);
+    for (size_t i = 0; i < p->split.counts[part]; i++) {
+        if (i == 0 || subjects[i] != subjects[count - 1]) subjects[count++] = subjects[i];
+    }
+    return count;
+}
+
+/* Patients of each part, and those who stand both in train and in test. */
+static bool count_patients(const struct preparation *p, uint64_t counts[SPLIT_PARTS], uint64_t *both,
+                           struct error *error) {
+    int64_t *lists[SPLIT_PARTS] = {0};
+    bool done = true;
+    for (int part = 0; done && part < SPLIT_PARTS; part++) {
+        lists[part] = memory_alloc(p->split.counts[part], sizeof *lists[part]);
+        done = lists[part] != NULL || memory_error(error, p->split.counts[part] * sizeof(int64_t), "the patients");
+        if (done) counts[part] = list_patients(p, (enum part_of_split)part, lists[part]);
+    }
+    *both = 0;
+    for (size_t train = 0, test = 0; done && train < counts[PART_TRAIN] && test < counts[PART_TEST];) {
+        const int64_t a = lists[PART_TRAIN][train], b = lists[PART_TEST][test];
+        *both += a == b;
+        train += a <= b;
+        test += b <= a;
+    }
+    for (int part = 0; part < SPLIT_PARTS; part++) memory_free(lists[part]);
+    return done;
+}
+
 static const char *part_named(const struct prepare_settings *settings) {
     if (settings->protocol == PROTOCOL_DRG_LLAMA) return "with a hospital course, cut as published";
     if (settings->part == PART_HOSPITAL_COURSE) return "with a hospital course";
@@ -104,10 +143,12 @@ static void describe_steps(const struct preparation *p, struct cohort_flow *flow
                                            cohort->count, 0, NULL});
 }
 
-static void describe_counts(const struct preparation *p, struct cohort_flow *flow) {
+static bool describe_counts(const struct preparation *p, struct cohort_flow *flow, struct error *error) {
     static const char *const parts[] = {"train", "dev", "test"};
     const bool published = p->settings->protocol == PROTOCOL_DRG_LLAMA;
     char name[40];
+    uint64_t patients[SPLIT_PARTS], both;
+    if (!count_patients(p, patients, &both, error)) return false;
     flow_add_count(flow, "drg_rows", p->drgs.all_rows);
     flow_add_count(flow, "drg_rows_hcfa", p->drgs.hcfa_rows);
     flow_add_count(flow, "distinct_descriptions", p->drgs.description_count);
@@ -122,7 +163,10 @@ static void describe_counts(const struct preparation *p, struct cohort_flow *flo
         flow_add_count(flow, name, p->split.counts[part]);
         snprintf(name, sizeof name, "%s_classes", parts[part]);
         flow_add_count(flow, name, count_codes(p, (enum part_of_split)part));
+        snprintf(name, sizeof name, "%s_patients", parts[part]);
+        flow_add_count(flow, name, patients[part]);
     }
+    flow_add_count(flow, "patients_in_train_and_test", both);
     for (int i = 0; published && i < PATTERNS; i++) {
         snprintf(name, sizeof name, "pattern_%d", i);
         flow_add_count(flow, name, p->notes.patterns[i]);
@@ -131,6 +175,7 @@ static void describe_counts(const struct preparation *p, struct cohort_flow *flo
         if (p->subsets.rows[s] != NULL)
             flow_add_count(flow, sapphire_subset_name((enum sapphire_subset)s), p->subsets.counts[s]);
     }
+    return true;
 }
 
 /* Parts, subsets and what could not be mapped, below the diagram. */
@@ -164,6 +209,15 @@ static void report_parts(const struct preparation *p, struct text *report) {
                 (unsigned long long)p->drgs.hcfa_rows, grouper_name(p->settings->grouper));
 }
 
+/* What a reader of published scores has to know. */
+static void report_patients(const struct cohort_flow *flow, struct text *report) {
+    for (int i = 0; i < flow->count_count; i++) {
+        if (flow->counts[i].value > 0 && strcmp(flow->counts[i].name, "patients_in_train_and_test") == 0)
+            text_printf(report, "\n%llu patients have stays both in train and in test\n",
+                        (unsigned long long)flow->counts[i].value);
+    }
+}
+
 static void warn_of_several(const struct preparation *p) {
     if (p->cohort.ambiguous == 0) return;
     if (p->settings->protocol == PROTOCOL_DRG_LLAMA)
@@ -189,14 +243,14 @@ bool prepare_run(const struct prepare_settings *settings, struct text *report, s
     bool done = read_drgs(&p, error) && read_notes(&p, error) && build_cohort(&p, error);
     if (done) {
         describe_steps(&p, &flow);
-        describe_counts(&p, &flow);
         warn_of_several(&p);
-        done = prepare_write(&p, error);
+        done = describe_counts(&p, &flow, error) && prepare_write(&p, error);
     }
     if (done) {
         text_printf(report, "Cohort flow (protocol %s, MS-DRG %s)\n\n", flow.protocol, flow.grouper);
         flow_draw(report, &flow);
         report_parts(&p, report);
+        report_patients(&flow, report);
         done = text_ok(report, error);
     }
     text_free(&p.note_audit);
