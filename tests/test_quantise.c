@@ -175,7 +175,8 @@ static void gradients_go_through_the_quantised_weights(void **state) {
     lora_gradients(true, eight, &count);
     lora_gradients(false, wide, &count);
     assert_true(count < 1 << 17);
-    /* The activations differ by their rounding to eight bits, nothing else does: 1.8 to 2.2 % over six seeds. */
+    /* The activations differ by their rounding to eight bits, nothing else does: 1.8 to 2.4 % by the values drawn
+     * (a scale that is 4 % off turns this red; the backward alone is compared exactly in test_int8). */
     assert_true(relative(eight, wide, count) < 0.03);
 }
 
