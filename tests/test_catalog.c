@@ -116,6 +116,26 @@ static void composed_probabilities_are_products_over_the_pairs_that_exist(void *
     assert_true(p[mcc] / p[cc] > 1.5 - 1e-12 && p[mcc] / p[cc] < 1.5 + 1e-12);
 }
 
+/* Both catalogs know four sets of severities, so that rule and product serve both: v43 has CC/MCC of its own as
+ * class 1. */
+static void a_base_and_a_two_label_severity_identify_the_drg_in_both_groupers(void **state) {
+    (void)state;
+    const struct catalog *v34 = catalog_get(GROUPER_V34), *v43 = catalog_get(GROUPER_V43);
+    for (size_t i = 0; i < v34->count; i++)
+        assert_int_equal(two_label_severity(&v34->drgs[i]), v34->drgs[i].paper_severity);
+    for (size_t i = 0; i < v43->count; i++) {
+        const struct drg *drg = &v43->drgs[i];
+        assert_ptr_equal(catalog_resolve(v43, drg->base, two_label_severity(drg)), drg);
+    }
+    for (int base = 0; base < (int)v43->bases; base++) {
+        for (int severity = 0; severity < TWO_LABEL_SEVERITIES; severity++) {
+            const struct drg *drg = catalog_resolve(v43, base, severity);
+            assert_true(drg != NULL && drg->base == base);
+        }
+    }
+    assert_int_equal(catalog_resolve(v43, catalog_find(v43, 291)->base, 4)->code, 293); /* falls to "without" */
+}
+
 static void codes_are_read_strictly(void **state) {
     (void)state;
     int code;
@@ -133,6 +153,7 @@ int main(void) {
         cmocka_unit_test(a_valid_severity_stands_and_others_fall_to_the_next_lower),
         cmocka_unit_test(resolutions_equal_the_published_rule),
         cmocka_unit_test(composed_probabilities_are_products_over_the_pairs_that_exist),
+        cmocka_unit_test(a_base_and_a_two_label_severity_identify_the_drg_in_both_groupers),
         cmocka_unit_test(codes_are_read_strictly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

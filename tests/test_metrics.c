@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "drg/catalog.h"
 #include "eval/logits_file.h"
 #include "eval/metrics.h"
 #include "model/safetensors.h"
@@ -19,6 +20,9 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+/* On v34. */
+enum { TWO_LABEL_BASES = 340, TWO_LABEL_LOGITS = 345 };
 
 static void check_close(const char *what, double value, double expected, double tolerance) {
     if (!(fabs(value - expected) <= tolerance)) fail_msg("%s: %.17g, expected %.17g", what, value, expected);
@@ -143,7 +147,8 @@ static void the_drg_is_composed_by_the_papers_rule(void **state) {
         logits[r * TWO_LABEL_LOGITS] = 1;
         logits[r * TWO_LABEL_LOGITS + TWO_LABEL_BASES + 1] = 1;
     }
-    if (!metrics_two_label(logits, base, severity, 2, &metrics, &error)) fail_msg("%s", error.message);
+    if (!metrics_two_label(catalog_get(GROUPER_V34), logits, base, severity, 2, &metrics, &error))
+        fail_msg("%s", error.message);
     check_close("acc1_base", metrics.base.acc1, 1, 0);
     check_close("acc1_cc", metrics.severity.acc1, 0, 0);
     check_close("acc_drg", metrics.acc_drg, 0.5, 0);
@@ -167,7 +172,8 @@ static void composed_drgs_are_ranked_by_the_product(void **state) {
         row[TWO_LABEL_BASES + 3] = log(0.2);
         row[TWO_LABEL_BASES + 4] = log(0.7);
     }
-    if (!metrics_two_label(logits, base, severity, 3, &metrics, &error)) fail_msg("%s", error.message);
+    if (!metrics_two_label(catalog_get(GROUPER_V34), logits, base, severity, 3, &metrics, &error))
+        fail_msg("%s", error.message);
     check_close("acc1_composed", metrics.composed1, 1.0 / 3, 1e-15);
     check_close("acc5_composed", metrics.composed5, 2.0 / 3, 1e-15); /* base 0 has no CC: that pair is never met */
     check_close("acc_drg", metrics.acc_drg, 1.0 / 3, 1e-15);         /* the paper's rule turns "any" into without MCC */
@@ -215,7 +221,8 @@ static void check_set(const json_node *set) {
     if (two) {
         struct two_label_metrics metrics;
         assert_int_equal(table.C, TWO_LABEL_LOGITS);
-        if (!metrics_two_label(table.logits, table.labels[0], table.labels[1], table.N, &metrics, &error))
+        if (!metrics_two_label(catalog_get(GROUPER_V34), table.logits, table.labels[0], table.labels[1], table.N,
+                               &metrics, &error))
             fail_msg("%s", error.message);
         check_published(name, expected, "_pc", &metrics.base);
         check_published(name, expected, "_cc", &metrics.severity);

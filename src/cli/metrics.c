@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "base/threads.h"
 #include "cli/commands.h"
+#include "drg/catalog.h"
 #include "eval/logits_file.h"
 #include "eval/samples.h"
 #include <getopt.h>
@@ -11,15 +12,15 @@
 #include <string.h>
 
 static void print_help(void) {
-    puts("usage: casemix metrics classify|two-label FILE [--threads N]\n"
+    puts("usage: casemix metrics classify|two-label FILE [--grouper v34|v43] [--threads N]\n"
          "       casemix metrics samples FILE [--grouper v34|v43] [--threads N]\n\n"
          "Scores logits against labels as DRG-LLaMA's published code does, and prints one JSON object: acc1,\n"
          "acc5, acc10, f1_macro, f1_micro, auc_macro, auc_micro, labels (classes present), count (rows).\n"
          "two-label prints each twice, with _base and _cc behind the name, acc_drg by the paper's rule, and\n"
          "acc1, acc5 and acc10 with _composed behind the name: DRGs ranked by the product of base and\n"
          "severity probability.\n\n"
-         "  FILE         a .safetensors file with logits [N, labels] and labels [N] (two-label: 340 + 5\n"
-         "               logits, labels [N, 2]), or JSON lines, plain or gzip, - for standard input:\n"
+         "  FILE         a .safetensors file with logits [N, labels] and labels [N] (two-label: bases +\n"
+         "               5 logits, labels [N, 2]), or JSON lines, plain or gzip, - for standard input:\n"
          "               {\"logits\":[0.1, 2.3, …], \"label\":1}, two-label: \"label\":[base, severity]\n"
          "  --threads N  [all processors]\n\n"
          "samples scores written answers as DRG-Sapphire does: Pass@1, Pass@n and Maj@n of DRG, base and\n"
@@ -38,13 +39,17 @@ static bool print_classify(struct text *out, const struct logits_table *table, s
     return true;
 }
 
-static bool print_two_label(struct text *out, const struct logits_table *table, struct error *error) {
+static bool print_two_label(struct text *out, const struct logits_table *table, const struct catalog *catalog,
+                            struct error *error) {
     struct two_label_metrics metrics;
-    if (table->C != TWO_LABEL_LOGITS) {
-        return error_set(error, "%lld logits a row, expected %d: %d base DRGs and %d severities", (long long)table->C,
-                         TWO_LABEL_LOGITS, TWO_LABEL_BASES, TWO_LABEL_SEVERITIES);
+    const int64_t width = (int64_t)catalog->bases + TWO_LABEL_SEVERITIES;
+    if (table->C != width) {
+        return error_set(error, "%lld logits a row, expected %lld: %zu base DRGs of %s and %d severities",
+                         (long long)table->C, (long long)width, catalog->bases, grouper_name(catalog->grouper),
+                         TWO_LABEL_SEVERITIES);
     }
-    if (!metrics_two_label(table->logits, table->labels[0], table->labels[1], table->N, &metrics, error)) return false;
+    if (!metrics_two_label(catalog, table->logits, table->labels[0], table->labels[1], table->N, &metrics, error))
+        return false;
     text_add(out, "\"acc_drg\": ");
     text_add_json_double(out, metrics.acc_drg);
     text_add(out, ", \"acc1_composed\": ");
@@ -60,11 +65,12 @@ static bool print_two_label(struct text *out, const struct logits_table *table, 
     return true;
 }
 
-static bool print_metrics(const char *path, bool two_label, struct error *error) {
+static bool print_metrics(const char *path, bool two_label, enum grouper grouper, struct error *error) {
     struct logits_table table;
     struct text out = {0};
     if (!logits_load(&table, path, two_label ? 2 : 1, error)) return false;
-    bool done = two_label ? print_two_label(&out, &table, error) : print_classify(&out, &table, error);
+    bool done =
+        two_label ? print_two_label(&out, &table, catalog_get(grouper), error) : print_classify(&out, &table, error);
     if (!done) error_context(error, "%s", path);
     done = done && text_ok(&out, error);
     if (done) printf("{%s}\n", out.data);
@@ -123,5 +129,5 @@ bool command_metrics(int argc, char **argv, struct error *error) {
     if (strcmp(kind, "samples") == 0) return print_samples(argv[optind + 1], grouper, error);
     if (strcmp(kind, "classify") != 0 && strcmp(kind, "two-label") != 0)
         return wrong_usage(error, "metrics: the kind is classify, two-label or samples");
-    return print_metrics(argv[optind + 1], strcmp(kind, "two-label") == 0, error);
+    return print_metrics(argv[optind + 1], strcmp(kind, "two-label") == 0, grouper, error);
 }

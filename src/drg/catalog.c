@@ -11,14 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CODES = 1000, PAPER_CLASSES = 5, BASE_LIMIT = 512 };
+enum { CODES = 1000, BASE_LIMIT = 512 };
 
 /* A catalog with its indexes. */
 struct catalog_index {
     struct catalog catalog;
     struct tsv table; /* owns the strings */
     const struct drg *by_code[CODES];
-    const struct drg *by_base[BASE_LIMIT][PAPER_CLASSES]; /* v34 */
+    const struct drg *by_base[BASE_LIMIT][TWO_LABEL_SEVERITIES];
 };
 
 static struct catalog_index indexes[2];
@@ -54,7 +54,7 @@ static bool read_row(struct drg *drg, const struct tsv *table, const size_t *col
         !parse_double(tsv_cell(table, row, columns[6]), &drg->weight) ||
         !parse_double(tsv_cell(table, row, columns[7]), &drg->gmlos) ||
         (table->columns > 8 && !parse_int64(tsv_cell(table, row, columns[8]), &paper)) || code < 1 || code >= CODES ||
-        base < 0 || base >= BASE_LIMIT || paper >= PAPER_CLASSES) {
+        base < 0 || base >= BASE_LIMIT || paper >= TWO_LABEL_SEVERITIES) {
         return error_set(error, "line %u", table->lines[row]);
     }
     drg->code = (int)code;
@@ -89,7 +89,7 @@ static void load(enum grouper grouper) {
         if (!read_row(drg, &index->table, columns, row, &error)) broken(&error);
         index->by_code[drg->code] = drg;
         if ((size_t)drg->base + 1 > index->catalog.bases) index->catalog.bases = (size_t)drg->base + 1;
-        if (drg->paper_severity >= 0) index->by_base[drg->base][drg->paper_severity] = drg;
+        index->by_base[drg->base][two_label_severity(drg)] = drg;
     }
 }
 
@@ -121,14 +121,19 @@ const struct drg *catalog_find(const struct catalog *catalog, int code) {
     return code < 1 || code >= CODES ? NULL : indexes[catalog->grouper].by_code[code];
 }
 
-const struct drg *catalog_resolve(const struct catalog *catalog, int base, int paper_severity) {
-    if (base < 0 || (size_t)base >= catalog->bases || paper_severity < 0 || paper_severity >= PAPER_CLASSES)
-        return NULL;
+int two_label_severity(const struct drg *drg) {
+    static const int classes[] = {[SEVERITY_MCC] = 2,         [SEVERITY_CC] = 1,     [SEVERITY_NONE] = 0,
+                                  [SEVERITY_WITHOUT_MCC] = 3, [SEVERITY_CC_MCC] = 1, [SEVERITY_ANY] = 4};
+    return classes[drg->severity];
+}
+
+const struct drg *catalog_resolve(const struct catalog *catalog, int base, int severity) {
+    if (base < 0 || (size_t)base >= catalog->bases || severity < 0 || severity >= TWO_LABEL_SEVERITIES) return NULL;
     const struct drg *const *options = indexes[catalog->grouper].by_base[base];
     if (options[4] != NULL) return options[4]; /* one DRG for the base, whatever was predicted */
-    if (options[paper_severity] != NULL) return options[paper_severity];
+    if (options[severity] != NULL) return options[severity];
     if (options[3] != NULL) return options[3]; /* {MCC, without MCC} */
-    if (options[2] == NULL && paper_severity == 2 && options[1] != NULL)
+    if (options[2] == NULL && severity == 2 && options[1] != NULL)
         return options[1]; /* {CC/MCC, without}: an MCC is with */
     return options[0];
 }
@@ -137,7 +142,7 @@ void catalog_compose(const struct catalog *catalog, const double *base, const do
     double sum = 0;
     for (size_t i = 0; i < catalog->count; i++) {
         const struct drg *drg = &catalog->drgs[i];
-        p[i] = base[drg->base] * severity[drg->paper_severity];
+        p[i] = base[drg->base] * severity[two_label_severity(drg)];
         sum += p[i];
     }
     for (size_t i = 0; i < catalog->count && sum > 0; i++) p[i] /= sum;

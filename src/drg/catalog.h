@@ -43,14 +43,18 @@ const struct catalog *catalog_get(enum grouper grouper);
 /* The DRG with this code; NULL if there is none. */
 const struct drg *catalog_find(const struct catalog *catalog, int code);
 
-/* (base, predicted paper severity 0..4) to a DRG by DRG-LLaMA's rule (map_rule, papers' Supplemental Method 2): if the
- * base has one severity it is taken; a valid prediction stands; otherwise the nearest lower option. v34 only. NULL if
- * base is out of range. */
-const struct drg *catalog_resolve(const struct catalog *catalog, int base, int paper_severity);
+/* The severity that a two-label model is asked for, in the paper's numbering, of either grouper: 0 without CC/MCC, 1 CC
+ * or CC/MCC, 2 MCC, 3 without MCC, 4 not applicable. With its base it identifies a DRG; on v34 it is paper_severity. */
+enum { TWO_LABEL_SEVERITIES = 5 };
+int two_label_severity(const struct drg *drg);
 
-/* The composed probability of every DRG: p[i] of drgs[i] is base[its base] * severity[its paper severity], divided by
- * the sum over all DRGs, so that pairs which no DRG has get nothing. v34 only. base [bases], severity [5], p [count].
- */
+/* (base, predicted two-label severity 0..4) to a DRG by DRG-LLaMA's rule (map_rule, papers' Supplemental Method 2): if
+ * the base has one severity it is taken; a valid prediction stands; otherwise the nearest lower option. NULL if base is
+ * out of range. */
+const struct drg *catalog_resolve(const struct catalog *catalog, int base, int severity);
+
+/* The composed probability of every DRG: p[i] of drgs[i] is base[its base] * severity[its two-label severity], divided
+ * by the sum over all DRGs, so that pairs which no DRG has get nothing. base [bases], severity [5], p [count]. */
 void catalog_compose(const struct catalog *catalog, const double *base, const double *severity, double *p);
 
 /* The DRG with exactly this title (upper case, no blanks around it); NULL if there is none. */

@@ -260,20 +260,22 @@ bool metrics_classify(const struct scores *scores, struct metrics *metrics, stru
 }
 
 /* Adds to the hits of the composed DRG, row by row. */
-static bool rank_composed(const double *logits, const int32_t *base_labels, const int32_t *severity_labels, int64_t N,
-                          struct two_label_metrics *metrics, struct error *error) {
-    const struct catalog *catalog = catalog_get(GROUPER_V34);
-    double *p = memory_alloc(catalog->count, sizeof *p), row[TWO_LABEL_LOGITS];
+static bool rank_composed(const struct catalog *catalog, const double *logits, const int32_t *base_labels,
+                          const int32_t *severity_labels, int64_t N, struct two_label_metrics *metrics,
+                          struct error *error) {
+    const int64_t B = (int64_t)catalog->bases, width = B + TWO_LABEL_SEVERITIES;
     int64_t hits1 = 0, hits5 = 0, hits10 = 0;
-    if (p == NULL) return memory_error(error, catalog->count * sizeof *p, "the composed DRGs");
-    for (int64_t r = 0; r < N; r++) {
-        softmax_double(row, logits + r * TWO_LABEL_LOGITS, TWO_LABEL_BASES);
-        softmax_double(row + TWO_LABEL_BASES, logits + r * TWO_LABEL_LOGITS + TWO_LABEL_BASES, TWO_LABEL_SEVERITIES);
-        catalog_compose(catalog, row, row + TWO_LABEL_BASES, p);
+    struct arena arena = {0};
+    double *p = arena_alloc(&arena, catalog->count, sizeof *p), *row = arena_alloc(&arena, (size_t)width, sizeof *row);
+    const bool done = (p != NULL && row != NULL) || memory_error(error, catalog->count * sizeof *p, "composed DRGs");
+    for (int64_t r = 0; done && r < N; r++) {
+        softmax_double(row, logits + r * width, B);
+        softmax_double(row + B, logits + r * width + B, TWO_LABEL_SEVERITIES);
+        catalog_compose(catalog, row, row + B, p);
         size_t own = catalog->count, ahead = 0;
         for (size_t i = 0; i < catalog->count; i++) {
-            if (catalog->drgs[i].base == base_labels[r] && catalog->drgs[i].paper_severity == severity_labels[r])
-                own = i;
+            const struct drg *drg = &catalog->drgs[i];
+            if (drg->base == base_labels[r] && two_label_severity(drg) == severity_labels[r]) own = i;
         }
         if (own == catalog->count) continue; /* a pair that no DRG has is never met */
         for (size_t i = 0; i < catalog->count; i++) ahead += i != own && p[i] >= p[own];
@@ -284,28 +286,27 @@ static bool rank_composed(const double *logits, const int32_t *base_labels, cons
     metrics->composed1 = (double)hits1 / (double)N;
     metrics->composed5 = (double)hits5 / (double)N;
     metrics->composed10 = (double)hits10 / (double)N;
-    memory_free(p);
-    return true;
+    arena_free(&arena);
+    return done;
 }
 
-bool metrics_two_label(const double *logits, const int32_t *base_labels, const int32_t *severity_labels, int64_t N,
-                       struct two_label_metrics *metrics, struct error *error) {
-    const struct catalog *catalog = catalog_get(GROUPER_V34);
-    const struct scores base = {logits, base_labels, N, TWO_LABEL_BASES, TWO_LABEL_LOGITS};
-    const struct scores severity = {logits + TWO_LABEL_BASES, severity_labels, N, TWO_LABEL_SEVERITIES,
-                                    TWO_LABEL_LOGITS};
+bool metrics_two_label(const struct catalog *catalog, const double *logits, const int32_t *base_labels,
+                       const int32_t *severity_labels, int64_t N, struct two_label_metrics *metrics,
+                       struct error *error) {
+    const int64_t B = (int64_t)catalog->bases, width = B + TWO_LABEL_SEVERITIES;
+    const struct scores base = {logits, base_labels, N, B, width};
+    const struct scores severity = {logits + B, severity_labels, N, TWO_LABEL_SEVERITIES, width};
     if (!metrics_classify(&base, &metrics->base, error)) return error_context(error, "base DRG");
     if (!metrics_classify(&severity, &metrics->severity, error)) return error_context(error, "severity");
     int64_t right = 0;
     for (int64_t r = 0; r < N; r++) {
-        const double *row = logits + r * TWO_LABEL_LOGITS;
-        if (first_largest(row, TWO_LABEL_BASES) != base_labels[r]) continue;
-        const struct drg *drg =
-            catalog_resolve(catalog, base_labels[r], first_largest(row + TWO_LABEL_BASES, TWO_LABEL_SEVERITIES));
-        right += drg != NULL && drg->paper_severity == severity_labels[r];
+        const double *row = logits + r * width;
+        if (first_largest(row, B) != base_labels[r]) continue;
+        const struct drg *drg = catalog_resolve(catalog, base_labels[r], first_largest(row + B, TWO_LABEL_SEVERITIES));
+        right += drg != NULL && two_label_severity(drg) == severity_labels[r];
     }
     metrics->acc_drg = (double)right / (double)N;
-    return rank_composed(logits, base_labels, severity_labels, N, metrics, error);
+    return rank_composed(catalog, logits, base_labels, severity_labels, N, metrics, error);
 }
 
 void metrics_add_json(struct text *out, const struct metrics *metrics, const char *suffix) {

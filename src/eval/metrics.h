@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct catalog;
 struct error;
 struct text;
 
@@ -31,11 +32,7 @@ struct metrics {
 /* Time O(N C log N); memory beside the logits O(N + C). No rows or a label out of range is an error. */
 bool metrics_classify(const struct scores *scores, struct metrics *metrics, struct error *error);
 
-/* Two-label model on v34: logits [N, 345], first 340 for the base DRG, then 5 for the paper's severity. */
-#define TWO_LABEL_BASES 340
-#define TWO_LABEL_SEVERITIES 5
-#define TWO_LABEL_LOGITS (TWO_LABEL_BASES + TWO_LABEL_SEVERITIES)
-
+/* A two-label model: logits [N, bases + 5], first the catalog's base DRGs (v34: 340), then two_label_severity. */
 struct two_label_metrics {
     struct metrics base, severity;
     double acc_drg; /* base right, and severity right once catalog_resolve has made it one that the base has */
@@ -44,8 +41,9 @@ struct two_label_metrics {
     double composed1, composed5, composed10;
 };
 
-bool metrics_two_label(const double *logits, const int32_t *base_labels, const int32_t *severity_labels, int64_t N,
-                       struct two_label_metrics *metrics, struct error *error);
+bool metrics_two_label(const struct catalog *catalog, const double *logits, const int32_t *base_labels,
+                       const int32_t *severity_labels, int64_t N, struct two_label_metrics *metrics,
+                       struct error *error);
 
 /* Appends the members `"acc1":…, …, "count":…` without braces, each name followed by `suffix` ("", "_base", "_cc"). */
 void metrics_add_json(struct text *out, const struct metrics *metrics, const char *suffix);
