@@ -1,38 +1,51 @@
 /* One pass over the lines of a note; each line is held against a short table of headings. */
 #include "drg/sections.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include <ctype.h>
 #include <string.h>
+
+/* Of sections that say little about the DRG. */
+enum { LAST_RANK = 7 };
 
 /* The headings of MIMIC-IV's discharge summaries in their order, and other hospitals' words for the same. The first
  * name is the one that users give. Those of the page's head end a section but cannot be asked for. */
 static const struct {
     const char *names[9];
     bool page_head;
+    int rank; /* note_section */
 } headings[] = {
-    {{"chief complaint", "reason for admission"}, false},
-    {{"major surgical or invasive procedure", "procedures", "procedures performed", "operations"}, false},
-    {{"history of present illness", "hpi", "present illness"}, false},
-    {{"past medical history", "pmh", "medical history"}, false},
-    {{"social history"}, false},
-    {{"family history"}, false},
-    {{"physical exam", "physical examination", "admission physical exam", "exam on admission"}, false},
-    {{"pertinent results", "results", "laboratory data", "labs on admission", "admission labs"}, false},
+    {{"chief complaint", "reason for admission"}, false, 3},
+    {{"major surgical or invasive procedure", "procedures", "procedures performed", "operations"}, false, 1},
+    {{"history of present illness", "hpi", "present illness"}, false, 4},
+    {{"past medical history", "pmh", "medical history"}, false, 5},
+    {{"social history"}, false, LAST_RANK},
+    {{"family history"}, false, LAST_RANK},
+    {{"physical exam", "physical examination", "admission physical exam", "exam on admission"}, false, LAST_RANK},
+    {{"pertinent results", "results", "laboratory data", "labs on admission", "admission labs"}, false, 6},
     {{"hospital course", "brief hospital course", "summary of hospital course", "hospital course by problem",
       "hospital course by system", "hospital course by issue", "brief hospital course by problem",
       "course in hospital"},
-     false},
+     false,
+     2},
     {{"medications on admission", "admission medications", "home medications", "on admission", "meds on admission"},
-     false},
-    {{"discharge medications", "medications on discharge", "discharge meds"}, false},
-    {{"discharge disposition", "disposition"}, false},
-    {{"discharge diagnosis", "discharge diagnoses", "final diagnosis", "final diagnoses", "primary diagnosis"}, false},
-    {{"discharge condition", "condition on discharge", "condition at discharge"}, false},
-    {{"discharge instructions", "patient instructions"}, false},
-    {{"followup instructions", "follow-up instructions", "follow up instructions", "followup", "follow-up"}, false},
-    {{"allergies"}, false},
-    {{"service"}, false},
-    {{"name", "unit no", "admission date", "date of birth", "sex", "attending", "facility", "discharge date"}, true},
+     false,
+     LAST_RANK},
+    {{"discharge medications", "medications on discharge", "discharge meds"}, false, LAST_RANK},
+    {{"discharge disposition", "disposition"}, false, LAST_RANK},
+    {{"discharge diagnosis", "discharge diagnoses", "final diagnosis", "final diagnoses", "primary diagnosis"},
+     false,
+     0},
+    {{"discharge condition", "condition on discharge", "condition at discharge"}, false, LAST_RANK},
+    {{"discharge instructions", "patient instructions"}, false, LAST_RANK},
+    {{"followup instructions", "follow-up instructions", "follow up instructions", "followup", "follow-up"},
+     false,
+     LAST_RANK},
+    {{"allergies"}, false, LAST_RANK},
+    {{"service"}, false, LAST_RANK},
+    {{"name", "unit no", "admission date", "date of birth", "sex", "attending", "facility", "discharge date"},
+     true,
+     LAST_RANK},
 };
 enum { HEADINGS = sizeof headings / sizeof *headings, NAMES = sizeof headings[0].names / sizeof *headings[0].names };
 
@@ -120,4 +133,33 @@ size_t sections_copy(struct text *out, const char *note, size_t length, section_
     }
     if (inside) append_section(out, note + start, length - start);
     return count;
+}
+
+static bool add_section(struct note_section **sections, size_t *count, size_t *capacity, struct note_section section,
+                        struct error *error) {
+    if (section.start == section.end) return true;
+    if (!memory_grow(sections, capacity, *count + 1, sizeof **sections, error)) return false;
+    (*sections)[(*count)++] = section;
+    return true;
+}
+
+bool sections_find(struct note_section **sections, size_t *count, const char *note, size_t length,
+                   struct error *error) {
+    struct note_section section = {.rank = LAST_RANK};
+    size_t capacity = 0;
+    *sections = NULL;
+    *count = 0;
+    for (size_t at = 0; at < length;) {
+        const char *line_end = memchr(note + at, '\n', length - at);
+        const size_t next = line_end == NULL ? length : (size_t)(line_end - note) + 1;
+        const int heading = heading_of(note + at, (line_end == NULL ? length : next - 1) - at);
+        if (heading >= 0) {
+            section.end = at;
+            if (!add_section(sections, count, &capacity, section, error)) return false;
+            section = (struct note_section){.start = at, .rank = headings[heading].rank};
+        }
+        at = next;
+    }
+    section.end = length;
+    return add_section(sections, count, &capacity, section, error);
 }

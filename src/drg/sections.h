@@ -23,4 +23,16 @@ bool section_set_parse(section_set *set, const char *names, struct error *error)
  * were. */
 size_t sections_copy(struct text *out, const char *note, size_t length, section_set wanted);
 
+/* A section of a note, heading included, as byte offsets. */
+struct note_section {
+    size_t start, end;
+    int rank; /* 0: the first to be kept where there is no room for all */
+};
+
+/* All sections of a note in its order; they lie end to end from 0 to length. What stands before the first heading is a
+ * section too; a note without headings is one. Rank: discharge diagnosis, procedures, hospital course, chief complaint,
+ * present illness, past history, results, then all others alike: diagnosis and procedure decide the base DRG and are
+ * short, the course names what decides the severity. *sections: release with memory_free, also after a failure. */
+bool sections_find(struct note_section **sections, size_t *count, const char *note, size_t length, struct error *error);
+
 #endif

@@ -2,6 +2,8 @@
 #include "model/text_reader.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "drg/sections.h"
+#include <string.h>
 
 bool text_reader_of_decoder(struct text_reader *reader, const struct tokenizer *tokenizer, struct error *error) {
     struct token_list frame = {0};
@@ -38,20 +40,75 @@ static bool append(struct token_list *out, int32_t id, struct error *error) {
     return true;
 }
 
+/* A note cannot write special tokens, whatever it contains. */
+static bool encode_content(const struct text_reader *reader, const char *bytes, size_t length, bool first,
+                           struct token_list *out, struct error *error) {
+    return reader->words != NULL ? words_encode(reader->words, bytes, length, out, error)
+                                 : tokenizer_encode_content(reader->tokenizer, bytes, length, first, out, error);
+}
+
+/* A text as its sections, each encoded by itself. */
+struct encoded_sections {
+    struct note_section *sections;
+    size_t count;
+    struct token_list tokens; /* of all sections, end to end */
+    size_t *lengths, *kept;   /* [count] tokens */
+    int *ranks;               /* [count] */
+};
+
+static bool sections_encode(struct encoded_sections *own, const struct text_reader *reader, const char *bytes,
+                            size_t length, struct error *error) {
+    if (!sections_find(&own->sections, &own->count, bytes, length, error)) return false;
+    own->lengths = memory_alloc(own->count, sizeof *own->lengths);
+    own->kept = memory_alloc(own->count, sizeof *own->kept);
+    own->ranks = memory_alloc(own->count, sizeof *own->ranks);
+    if (own->lengths == NULL || own->kept == NULL || own->ranks == NULL)
+        return memory_error(error, own->count * sizeof *own->kept, "the sections of a note");
+    for (size_t i = 0; i < own->count; i++) {
+        const struct note_section *section = &own->sections[i];
+        const size_t before = own->tokens.count;
+        if (!encode_content(reader, bytes + section->start, section->end - section->start, i == 0, &own->tokens, error))
+            return false;
+        own->lengths[i] = own->tokens.count - before;
+        own->ranks[i] = section->rank;
+    }
+    return true;
+}
+
+/* Appends what is kept of the sections; the whole text's tokens, which did not fit, have been taken back. */
+static bool append_sections(const struct text_reader *reader, const char *bytes, size_t length, size_t room,
+                            struct token_list *out, struct error *error) {
+    struct encoded_sections own = {0};
+    const bool done = sections_encode(&own, reader, bytes, length, error) &&
+                      memory_grow(&out->ids, &out->capacity, out->count + room, sizeof *out->ids, error);
+    if (done) text_window_sections(own.lengths, own.ranks, own.count, room, own.kept);
+    for (size_t i = 0, from = 0; done && i < own.count; from += own.lengths[i++]) {
+        memcpy(out->ids + out->count, own.tokens.ids + from, own.kept[i] * sizeof *out->ids);
+        out->count += own.kept[i];
+    }
+    token_list_free(&own.tokens);
+    memory_free(own.sections);
+    memory_free(own.lengths);
+    memory_free(own.kept);
+    memory_free(own.ranks);
+    return done;
+}
+
 bool text_reader_encode(const struct text_reader *reader, const char *bytes, size_t length, int64_t limit,
                         struct token_list *out, bool *truncated, struct error *error) {
-    const int64_t frame = (reader->first >= 0) + (reader->last >= 0), room = limit > frame ? limit - frame : 1;
+    const int64_t frame = (reader->first >= 0) + (reader->last >= 0);
+    const size_t room = limit > frame ? (size_t)(limit - frame) : 1;
     if (!append(out, reader->first, error)) return false;
     const size_t before = out->count;
-    /* A note cannot write special tokens, whatever it contains. */
-    const bool done = reader->words != NULL
-                          ? words_encode(reader->words, bytes, length, out, error)
-                          : tokenizer_encode_content(reader->tokenizer, bytes, length, true, out, error);
-    if (!done) return false;
+    if (!encode_content(reader, bytes, length, true, out, error)) return false;
     if (out->count == before) {
         return error_set(error, "the text holds no %s", reader->words != NULL ? "words" : "tokens");
     }
-    *truncated = out->count - before > (size_t)room;
-    if (*truncated) out->count = before + (size_t)room;
+    *truncated = out->count - before > room;
+    if (*truncated && reader->window.truncation == TRUNCATE_SECTIONS) {
+        out->count = before;
+        if (!append_sections(reader, bytes, length, room, out, error)) return false;
+    }
+    text_window_cut(&reader->window, out, before, room);
     return append(out, reader->last, error);
 }

@@ -3,6 +3,7 @@
 #ifndef CASEMIX_MODEL_TEXT_READER_H
 #define CASEMIX_MODEL_TEXT_READER_H
 
+#include "model/text_window.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/words.h"
 #include <stdbool.h>
@@ -15,7 +16,8 @@ struct error;
 struct text_reader {
     const struct tokenizer *tokenizer;
     const struct words *words;
-    int32_t first, last; /* stand before and behind the text and survive its cutting; -1: none */
+    int32_t first, last;       /* stand before and behind the text and survive its cutting; -1: none */
+    struct text_window window; /* what is kept of a text that is too long; as it is made: its head */
 };
 
 /* For a decoder: the token that the tokenizer's own rules put before a text (Llama's BOS, as DRG-LLaMA has it; Qwen has
@@ -30,8 +32,9 @@ bool text_reader_of_bert(struct text_reader *reader, const struct tokenizer *tok
 /* Ids reach up to this less one. */
 size_t text_reader_vocabulary(const struct text_reader *reader);
 
-/* Appends the ids of a text, at most `limit` of them, the frame included (but at least one of the text).
- * *truncated says whether some were dropped. A text without tokens is an error. */
+/* Appends the ids of a text, at most `limit` of them, the frame included (but at least one of the text), chosen by the
+ * window where there are more. Sections are encoded each by itself, in the order of the note. *truncated says whether
+ * some were dropped. A text without tokens is an error. */
 bool text_reader_encode(const struct text_reader *reader, const char *bytes, size_t length, int64_t limit,
                         struct token_list *out, bool *truncated, struct error *error);
 
