@@ -8,8 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cyaml_strval_t methods[] = {
-    {"classify", METHOD_CLASSIFY}, {"tokenizer", METHOD_TOKENIZER}, {"bert", METHOD_BERT}, {"caml", METHOD_CAML}};
+static const cyaml_strval_t methods[] = {{"classify", METHOD_CLASSIFY},
+                                         {"two_label", METHOD_TWO_LABEL},
+                                         {"tokenizer", METHOD_TOKENIZER},
+                                         {"bert", METHOD_BERT},
+                                         {"caml", METHOD_CAML}};
+static const cyaml_strval_t losses[] = {{"cross_entropy", LOSS_CROSS_ENTROPY},
+                                        {"class_balanced", LOSS_CLASS_BALANCED},
+                                        {"logit_adjusted", LOSS_LOGIT_ADJUSTED}};
+static const cyaml_strval_t truncations[] = {{"head", TRUNCATE_HEAD},
+                                             {"tail", TRUNCATE_TAIL},
+                                             {"head_tail", TRUNCATE_HEAD_TAIL},
+                                             {"sections", TRUNCATE_SECTIONS}};
 static const cyaml_strval_t schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"linear", SCHEDULE_LINEAR}, {"cosine", SCHEDULE_COSINE}};
 static const cyaml_strval_t dtypes[] = {{"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}};
@@ -55,11 +65,25 @@ static const cyaml_schema_field_t lora_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t objective_fields[] = {
+    CYAML_FIELD_ENUM("loss", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL, struct recipe_objective, loss, losses,
+                     CYAML_ARRAY_LEN(losses)),
+    CYAML_FIELD_FLOAT_PTR("beta", CYAML_FLAG_OPTIONAL, struct recipe_objective, beta),
+    CYAML_FIELD_FLOAT_PTR("tau", CYAML_FLAG_OPTIONAL, struct recipe_objective, tau),
+    CYAML_FIELD_FLOAT_PTR("cc_weight", CYAML_FLAG_OPTIONAL, struct recipe_objective, cc_weight),
+    CYAML_FIELD_FLOAT("label_smoothing", CYAML_FLAG_OPTIONAL, struct recipe_objective, label_smoothing),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t train_fields[] = {
     NUMBER(epochs, struct recipe_train),
     INTEGER(batch_size, struct recipe_train),
     INTEGER(micro_batch_tokens, struct recipe_train),
     INTEGER(max_tokens, struct recipe_train),
+    CYAML_FIELD_ENUM("truncate", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL, struct recipe_train, truncate, truncations,
+                     CYAML_ARRAY_LEN(truncations)),
+    CYAML_FIELD_FLOAT_PTR("head_share", CYAML_FLAG_OPTIONAL, struct recipe_train, head_share),
+    CYAML_FIELD_BOOL("whole_note", CYAML_FLAG_OPTIONAL, struct recipe_train, whole_note),
     NUMBER(learning_rate, struct recipe_train),
     CYAML_FIELD_ENUM("schedule", CYAML_FLAG_STRICT, struct recipe_train, schedule, schedules,
                      CYAML_ARRAY_LEN(schedules)),
@@ -93,6 +117,8 @@ static const cyaml_schema_field_t recipe_fields[] = {
     CYAML_FIELD_MAPPING_PTR("bert", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, bert, bert_fields),
     CYAML_FIELD_MAPPING_PTR("caml", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, caml, caml_fields),
     CYAML_FIELD_MAPPING_PTR("lora", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, lora, lora_fields),
+    CYAML_FIELD_MAPPING_PTR("objective", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, objective,
+                            objective_fields),
     CYAML_FIELD_MAPPING_PTR("train", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, train, train_fields),
     CYAML_FIELD_MAPPING_PTR("tokenizer", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, tokenizer,
                             tokenizer_fields),
@@ -220,7 +246,27 @@ static bool check_train(const struct recipe_train *t, struct error *error) {
            in_range("train.eval_every", (double)t->eval_every, 1, most, error) &&
            in_range("train.save_every", (double)t->save_every, 1, most, error) &&
            in_range("train.log_every", (double)t->log_every, 1, most, error) &&
-           in_range("train.patience", (double)t->patience, 0, most, error);
+           in_range("train.patience", (double)t->patience, 0, most, error) &&
+           in_range("train.head_share", recipe_window(t).head_share, 0, 1, error) &&
+           (t->head_share == NULL || t->truncate == TRUNCATE_HEAD_TAIL ||
+            error_set(error, "train.head_share goes with truncate: head_tail"));
+}
+
+/* A number that nothing would read is refused: whoever wrote it meant something. */
+static bool check_objective(const struct recipe *recipe, struct error *error) {
+    const struct recipe_objective *o = recipe->objective;
+    const struct objective_settings all = recipe_objective(recipe);
+    if (o == NULL) return true;
+    if (o->beta != NULL && o->loss != LOSS_CLASS_BALANCED)
+        return error_set(error, "objective.beta goes with loss: class_balanced");
+    if (o->tau != NULL && o->loss != LOSS_LOGIT_ADJUSTED)
+        return error_set(error, "objective.tau goes with loss: logit_adjusted");
+    if (o->cc_weight != NULL && recipe->method != METHOD_TWO_LABEL)
+        return error_set(error, "objective.cc_weight goes with method two_label");
+    return in_range("objective.beta", all.beta, 0, 0.9999999, error) &&
+           in_range("objective.tau", all.tau, 0, 100, error) &&
+           in_range("objective.cc_weight", all.cc_weight, 0, 1000, error) &&
+           in_range("objective.label_smoothing", all.label_smoothing, 0, 0.99, error);
 }
 
 static bool check_model(const struct recipe_model *m, struct error *error) {
@@ -262,16 +308,19 @@ static bool check_caml(const struct recipe_caml *c, struct error *error) {
 
 /* Which sections go with which method. */
 static bool check_sections(const struct recipe *recipe, struct error *error) {
-    const char *name = recipe->method == METHOD_BERT ? "bert" : recipe->method == METHOD_CAML ? "caml" : "classify";
-    if (recipe->bert != NULL && recipe->method != METHOD_BERT)
+    const enum method method = recipe->method;
+    const char *name = methods[0].str;
+    for (size_t i = 0; i < CYAML_ARRAY_LEN(methods); i++) name = methods[i].val == (int)method ? methods[i].str : name;
+    if (recipe->bert != NULL && method != METHOD_BERT && method != METHOD_TWO_LABEL)
         return error_set(error, "the section \"bert\" goes with method bert, not with method %s", name);
-    if (recipe->caml != NULL && recipe->method != METHOD_CAML)
+    if (recipe->caml != NULL && method != METHOD_CAML && method != METHOD_TWO_LABEL)
         return error_set(error, "the section \"caml\" goes with method caml, not with method %s", name);
-    if (recipe->method == METHOD_CAML && recipe->caml == NULL)
-        return error_set(error, "method caml needs a section \"caml\"");
-    if (recipe->method != METHOD_CLASSIFY && (recipe->lora != NULL || recipe->model != NULL))
+    if (method == METHOD_CAML && recipe->caml == NULL) return error_set(error, "method caml needs a section \"caml\"");
+    if (method != METHOD_CLASSIFY && method != METHOD_TWO_LABEL && (recipe->lora != NULL || recipe->model != NULL))
         return error_set(error, "the sections \"lora\" and \"model\" go with method classify, not with method %s",
                          name);
+    if ((recipe->bert != NULL) + (recipe->caml != NULL) + (recipe->lora != NULL || recipe->model != NULL) > 1)
+        return error_set(error, "\"bert\", \"caml\" and \"model\" or \"lora\" are different models: leave one");
     return (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
            (recipe->caml == NULL || check_caml(recipe->caml, error));
 }
@@ -292,7 +341,8 @@ static bool check_recipe(const struct recipe *recipe, struct error *error) {
                                   in_range("lora.dropout", recipe->lora->dropout, 0, 0.99, error))) {
         return false;
     }
-    return check_train(recipe->train, error) && (recipe->model == NULL || check_model(recipe->model, error));
+    return check_train(recipe->train, error) && check_objective(recipe, error) &&
+           (recipe->model == NULL || check_model(recipe->model, error));
 }
 
 /* The schema's entry for a key; NULL if it has none. */
@@ -363,4 +413,21 @@ void recipe_free(struct recipe *recipe) {
     if (recipe == NULL) return;
     const cyaml_config_t config = yaml_config(NULL);
     cyaml_free(&config, &recipe_schema, recipe, 0);
+}
+
+struct objective_settings recipe_objective(const struct recipe *recipe) {
+    const struct recipe_objective *o = recipe->objective;
+    struct objective_settings settings = {.loss = LOSS_CROSS_ENTROPY, .beta = 0.999, .tau = 1, .cc_weight = 0.5};
+    if (o == NULL) return settings;
+    settings.loss = o->loss;
+    settings.label_smoothing = o->label_smoothing;
+    if (o->beta != NULL) settings.beta = *o->beta;
+    if (o->tau != NULL) settings.tau = *o->tau;
+    if (o->cc_weight != NULL) settings.cc_weight = *o->cc_weight;
+    return settings;
+}
+
+struct text_window recipe_window(const struct recipe_train *train) {
+    return (struct text_window){.truncation = train->truncate,
+                                .head_share = train->head_share == NULL ? 0.5 : *train->head_share};
 }

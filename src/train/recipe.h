@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "model/decoder.h"
+#include "model/text_window.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include <stdbool.h>
@@ -12,7 +13,25 @@
 
 struct error;
 
-enum method { METHOD_CLASSIFY, METHOD_TOKENIZER, METHOD_BERT, METHOD_CAML };
+enum method { METHOD_CLASSIFY, METHOD_TWO_LABEL, METHOD_TOKENIZER, METHOD_BERT, METHOD_CAML };
+
+/* What a loss makes of classes of which there are few and many (train/objective.h). */
+enum loss_kind { LOSS_CROSS_ENTROPY, LOSS_CLASS_BALANCED, LOSS_LOGIT_ADJUSTED };
+
+/* What a classifier is trained for. Pointers are NULL where the recipe says nothing: recipe_objective fills them in. */
+struct recipe_objective {
+    enum loss_kind loss;
+    double *beta;      /* class_balanced: of the effective number of stays, (1 - beta^n) / (1 - beta) */
+    double *tau;       /* logit_adjusted: logits + tau log(share of the class in training) */
+    double *cc_weight; /* two_label: of the severity's cross-entropy beside the base's */
+    double label_smoothing;
+};
+
+/* The same with its defaults. */
+struct objective_settings {
+    enum loss_kind loss;
+    double beta, tau, cc_weight, label_smoothing;
+};
 
 /* A model to be made from scratch. */
 struct recipe_model {
@@ -47,6 +66,9 @@ struct recipe_train {
     int64_t batch_size;         /* sequences that one update sees */
     int64_t micro_batch_tokens; /* tokens that go through the model at once */
     int64_t max_tokens;         /* of a text; the rest is cut off */
+    enum truncation truncate;   /* which rest */
+    double *head_share;         /* of truncate head_tail; NULL: a half */
+    bool whole_note;            /* texts are whole notes: `predict` reads them so, not the hospital course alone */
     double learning_rate;
     enum schedule_kind schedule;
     double min_learning_rate_ratio; /* cosine */
@@ -67,10 +89,11 @@ struct recipe_tokenizer {
 struct recipe {
     enum method method;
     int64_t seed;
-    struct recipe_model *model; /* NULL: the model is opened */
-    struct recipe_bert *bert;   /* the same for method bert */
-    struct recipe_caml *caml;   /* method caml */
-    struct recipe_lora *lora;   /* NULL: all weights are trained */
+    struct recipe_model *model;         /* NULL: the model is opened */
+    struct recipe_bert *bert;           /* the same for method bert */
+    struct recipe_caml *caml;           /* method caml */
+    struct recipe_lora *lora;           /* NULL: all weights are trained */
+    struct recipe_objective *objective; /* NULL: cross-entropy */
     struct recipe_train *train;
     struct recipe_tokenizer *tokenizer;
 };
@@ -80,5 +103,9 @@ struct recipe {
 bool recipe_load(struct recipe **recipe, struct text *text, const char *path, const char *const *overrides,
                  size_t override_count, struct error *error);
 void recipe_free(struct recipe *recipe);
+
+/* beta 0.999, tau 1, cc_weight 0.5 (DRG-LLaMA's) where the recipe says nothing. */
+struct objective_settings recipe_objective(const struct recipe *recipe);
+struct text_window recipe_window(const struct recipe_train *train);
 
 #endif
