@@ -51,7 +51,7 @@ bool casemix_predict(const struct casemix_model *model, const char *note, size_t
     }
     if (!note_check("note", note, length, &error)) return report(&error, message);
     struct span section;
-    note_hospital_course(note, length, &section);
+    classifier_section(classifier, note, length, &section);
     float *p = memory_alloc(labels, sizeof *p);
     struct ranked *ranked = memory_alloc(k, sizeof *ranked);
     const struct note read = {note + section.start, section.end - section.start};

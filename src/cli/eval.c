@@ -9,7 +9,8 @@
 #include "cli/commands.h"
 #include "eval/assessment.h"
 #include "eval/baseline.h"
-#include "model/classifier.h"
+#include "eval/two_label.h"
+#include "model/ensemble.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 enum { BLOCK = 256, DRG_CODES = 1000 };
 
 static void print_help(void) {
-    puts("usage: casemix eval --model RUN --data F.jsonl [--calibrate DEV.jsonl] [--train TRAIN.jsonl]\n"
+    puts("usage: casemix eval --model RUN… --data F.jsonl [--calibrate DEV.jsonl] [--train TRAIN.jsonl]\n"
          "                    [--out DIR] [--json]\n"
          "       casemix eval [--model RUN] --baseline TRAIN.jsonl --dev DEV.jsonl --data F.jsonl …\n\n"
          "Scores a model on stays it has not seen: the metrics of DRG-LLaMA (as `casemix metrics`), base and\n"
@@ -26,7 +27,9 @@ static void print_help(void) {
          "made. Every figure has a 95 % bootstrap interval by patient (subject_id); docs/evaluation.md\n"
          "defines them.\n\n"
          "  --data F.jsonl     stays with \"text\" and \"drg\", as `casemix synth` writes them\n"
-         "  --model RUN        a run directory\n"
+         "  --model RUN        a run directory; given several times, the probabilities are averaged\n"
+         "  --decode HOW       direct, or product: P(base) * P(severity) over the DRGs that exist, as a\n"
+         "                     two-label run always does [direct]\n"
          "  --calibrate DEV    fits the temperature of the probabilities on these stays, keeps it in\n"
          "                     RUN/casemix.json (`predict` uses it from then on), and chooses the thresholds\n"
          "                     of acceptance on them\n"
@@ -51,7 +54,10 @@ static void print_help(void) {
 }
 
 struct eval_options {
-    const char *model, *data, *baseline, *dev, *calibrate, *train, *out, *int8_cache;
+    const char *models[ENSEMBLE_LIMIT];
+    size_t model_count;
+    enum decoding decoding;
+    const char *data, *baseline, *dev, *calibrate, *train, *out, *int8_cache;
     enum compute_type compute;
     int64_t resamples, seed;
     bool json, help;
@@ -95,14 +101,15 @@ static void report_add(struct report *report, const char *name, const struct eva
                 evaluation->unknown_stays, evaluation->N);
 }
 
-/* Runs the stays through the classifier, a block at a time. */
-static bool score_blocks(struct evaluation *evaluation, const struct classifier *classifier, const char *label,
-                         struct error *error) {
-    const size_t labels = classifier->card.labels.count;
+/* Runs the stays through the models, a block at a time; outputs [N, width] of a lone two-label run, or NULL. */
+static bool score_blocks(struct evaluation *evaluation, const struct ensemble *ensemble, const char *label,
+                         double *outputs, struct error *error) {
+    const size_t labels = ensemble->labels.count, width = outputs == NULL ? 0 : ensemble_width(ensemble);
     float *logits = memory_alloc(BLOCK, labels * sizeof *logits);
+    float *narrow = width == 0 ? NULL : memory_alloc(BLOCK, width * sizeof *narrow);
     double *wide = memory_alloc(BLOCK, labels * sizeof *wide);
-    bool done =
-        (logits != NULL && wide != NULL) || memory_error(error, BLOCK * labels * sizeof *wide, "the logits of a block");
+    bool done = (logits != NULL && wide != NULL && (width == 0 || narrow != NULL)) ||
+                memory_error(error, BLOCK * labels * sizeof *wide, "the logits of a block");
     struct progress progress;
     progress_start(&progress, label, "stays", evaluation->N);
     for (size_t first = 0; done && first < evaluation->N; first += BLOCK) {
@@ -112,13 +119,15 @@ static bool score_blocks(struct evaluation *evaluation, const struct classifier 
             const struct stay *stay = &evaluation->dataset->stays[first + i];
             notes[i] = (struct note){stay->text, stay->text_length};
         }
-        done = classifier_logits(classifier, notes, count, 0, logits, NULL, NULL, NULL, NULL, error);
+        done = ensemble_logits(ensemble, notes, count, logits, narrow, NULL, NULL, error);
         for (size_t i = 0; done && i < count * labels; i++) wide[i] = (double)logits[i];
+        for (size_t i = 0; done && i < count * width; i++) outputs[first * width + i] = (double)narrow[i];
         done = done && evaluation_put(evaluation, first, count, wide, error);
         progress_update(&progress, first + count);
     }
     progress_finish(&progress);
     memory_free(wide);
+    memory_free(narrow);
     memory_free(logits);
     return done;
 }
@@ -136,22 +145,38 @@ static void dev_close(struct dev_stays *dev) {
     dataset_free(&dev->data);
 }
 
+/* A run by itself, whose own logits are scored: its temperature is fitted and kept. Of what is averaged or summed, each
+ * run's temperature is in its probabilities already. */
+static bool scores_logits(const struct ensemble *ensemble) {
+    return ensemble->count == 1 && (ensemble->decoding == DECODE_DIRECT || ensemble_width(ensemble) > 0);
+}
+
+static bool keep_temperature(struct ensemble *ensemble, const char *directory, double temperature,
+                             struct error *error) {
+    struct run_card *card = &ensemble->members[0].card;
+    if (!scores_logits(ensemble)) {
+        log_info("temperature %.4f; it belongs to no run, so it is not kept", temperature);
+        return true;
+    }
+    card->temperature = temperature;
+    const bool kept = run_card_write(card, directory, error);
+    card->temperature = 0;
+    if (kept) log_info("temperature %.4f, kept in %s/casemix.json", temperature, directory);
+    return kept;
+}
+
 /* Fits the temperature, keeps it in the run card, and fills the outcomes that the thresholds are chosen on. */
-static bool calibrate(struct dev_stays *dev, struct classifier *classifier, const struct eval_options *options,
+static bool calibrate(struct dev_stays *dev, struct ensemble *ensemble, const struct eval_options *options,
                       double *temperature, struct error *error) {
     if (!dataset_load(&dev->data, options->calibrate, error)) return false;
-    if (!evaluation_open(&dev->evaluation, &dev->data, &classifier->card.labels, error) ||
-        !score_blocks(&dev->evaluation, classifier, "scoring dev", error) ||
+    if (!evaluation_open(&dev->evaluation, &dev->data, &ensemble->labels, error) ||
+        !score_blocks(&dev->evaluation, ensemble, "scoring dev", NULL, error) ||
         !temperature_fit(&dev->evaluation, temperature, error))
         return error_context(error, "%s", options->calibrate);
     dev->outcomes = memory_alloc(dev->data.count, sizeof *dev->outcomes);
     if (dev->outcomes == NULL) return memory_error(error, dev->data.count * sizeof *dev->outcomes, "the dev stays");
-    if (!outcomes_fill(dev->outcomes, &dev->evaluation, classifier->catalog, *temperature, error)) return false;
-    classifier->card.temperature = *temperature;
-    const bool kept = run_card_write(&classifier->card, options->model, error);
-    classifier->card.temperature = 0;
-    if (kept) log_info("temperature %.4f, kept in %s/casemix.json", *temperature, options->model);
-    return kept;
+    return outcomes_fill(dev->outcomes, &dev->evaluation, ensemble->catalog, *temperature, error) &&
+           keep_temperature(ensemble, options->models[0], *temperature, error);
 }
 
 static bool count_training(const char *path, uint32_t *training, struct error *error) {
@@ -162,13 +187,13 @@ static bool count_training(const char *path, uint32_t *training, struct error *e
     return done;
 }
 
-static bool assess(struct report *report, const struct evaluation *evaluation, const struct classifier *classifier,
+static bool assess(struct report *report, const struct evaluation *evaluation, const struct ensemble *ensemble,
                    const struct dev_stays *dev, double temperature, struct error *error) {
     uint32_t training[DRG_CODES] = {0};
     const struct eval_options *options = report->options;
     struct assessment assessment;
     if (options->train != NULL && !count_training(options->train, training, error)) return false;
-    const struct assessment_settings settings = {.catalog = classifier->catalog,
+    const struct assessment_settings settings = {.catalog = ensemble->catalog,
                                                  .temperature = temperature,
                                                  .training = options->train != NULL ? training : NULL,
                                                  .dev = dev->outcomes,
@@ -197,23 +222,50 @@ static bool keep_hits(struct report *report, const struct evaluation *evaluation
            metric_hits(&scores, report->hits, error);
 }
 
+/* The heads of a lone two-label run by themselves; nothing for any other. */
+static bool assess_heads(struct report *report, const struct ensemble *ensemble, const double *outputs,
+                         struct error *error) {
+    struct two_label_assessment heads;
+    if (outputs == NULL) return true;
+    if (!two_label_assess(&heads, report->data, ensemble->catalog, outputs, (size_t)report->options->resamples,
+                          (uint64_t)report->options->seed, error))
+        return false;
+    two_label_add_json(&report->object, &heads);
+    two_label_add_text(&report->details, &heads);
+    return true;
+}
+
+static bool open_outputs(double **outputs, const struct ensemble *ensemble, size_t stays, struct error *error) {
+    const size_t width = ensemble_width(ensemble);
+    *outputs = width == 0 ? NULL : memory_alloc(stays, width * sizeof **outputs);
+    return width == 0 || *outputs != NULL || memory_error(error, stays * width * sizeof **outputs, "the scores");
+}
+
 static bool eval_model(struct report *report, struct error *error) {
-    struct classifier classifier;
+    const struct eval_options *options = report->options;
+    struct ensemble ensemble;
     struct evaluation evaluation = {0};
     struct dev_stays dev = {0};
-    if (!classifier_open(&classifier, report->options->model, error)) return false;
-    /* Metrics are of the logits as the model gives them; the temperature comes in afterwards. */
-    double temperature = classifier.card.temperature > 0 ? classifier.card.temperature : 1;
-    classifier.card.temperature = 0;
-    const bool done =
-        classifier_compute(&classifier, report->options->compute, report->options->int8_cache, error) &&
-        (report->options->calibrate == NULL || calibrate(&dev, &classifier, report->options, &temperature, error)) &&
-        evaluation_open(&evaluation, report->data, &classifier.card.labels, error) &&
-        score_blocks(&evaluation, &classifier, "scoring", error) && keep_hits(report, &evaluation, error) &&
-        assess(report, &evaluation, &classifier, &dev, temperature, error);
+    double *outputs = NULL, temperature = 1;
+    if (!ensemble_open(&ensemble, options->models, options->model_count, options->decoding, error)) return false;
+    if (scores_logits(&ensemble)) {
+        /* Metrics are of the logits as the model gives them; the temperature comes in afterwards. */
+        struct run_card *card = &ensemble.members[0].card;
+        if (card->temperature > 0) temperature = card->temperature;
+        card->temperature = 0;
+    }
+    const bool done = ensemble_compute(&ensemble, options->compute, options->int8_cache, error) &&
+                      (options->calibrate == NULL || calibrate(&dev, &ensemble, options, &temperature, error)) &&
+                      evaluation_open(&evaluation, report->data, &ensemble.labels, error) &&
+                      open_outputs(&outputs, &ensemble, report->data->count, error) &&
+                      score_blocks(&evaluation, &ensemble, "scoring", outputs, error) &&
+                      keep_hits(report, &evaluation, error) &&
+                      assess(report, &evaluation, &ensemble, &dev, temperature, error) &&
+                      assess_heads(report, &ensemble, outputs, error);
+    memory_free(outputs);
     dev_close(&dev);
     evaluation_close(&evaluation);
-    classifier_close(&classifier);
+    ensemble_close(&ensemble);
     return done;
 }
 
@@ -339,7 +391,7 @@ static bool finish_object(struct report *report, struct error *error) {
     const struct {
         const char *name, *value;
     } files[] = {{"data", options->data},
-                 {"model", options->model},
+                 {"model", options->model_count > 0 ? options->models[0] : NULL},
                  {"calibrated_on", options->calibrate},
                  {"training_data", options->train}};
     if (out->length == 0) text_add(out, "{\"name\": null");
@@ -348,6 +400,12 @@ static bool finish_object(struct report *report, struct error *error) {
         text_printf(out, ",\n\"%s\": ", files[i].name);
         text_add_json(out, files[i].value, strlen(files[i].value));
     }
+    for (size_t m = 0; m < options->model_count && options->model_count > 1; m++) {
+        text_add(out, m == 0 ? ",\n\"models\": [" : ", ");
+        text_add_json(out, options->models[m], strlen(options->models[m]));
+        if (m + 1 == options->model_count) text_add_char(out, ']');
+    }
+    if (options->decoding == DECODE_PRODUCT) text_add(out, ",\n\"decode\": \"product\"");
     if (!add_flow(out, options->data, error)) return false;
     text_printf(out, ",\n\"baselines\": [%s]}\n", report->baselines.data == NULL ? "" : report->baselines.data);
     return true;
@@ -396,7 +454,7 @@ static bool evaluate(const struct eval_options *options, struct error *error) {
     struct report report = {.options = options, .data = &data};
     bool done =
         dataset_load(&data, options->data, error) && (options->out == NULL || directory_create(options->out, error));
-    if (done && options->model != NULL) done = eval_model(&report, error);
+    if (done && options->model_count > 0) done = eval_model(&report, error);
     if (done && options->baseline != NULL) done = eval_baselines(&report, error);
     done = done && finish(&report, error);
     text_free(&report.table);
@@ -413,6 +471,7 @@ static bool evaluate(const struct eval_options *options, struct error *error) {
 static bool read_options(int argc, char **argv, struct eval_options *options, struct error *error) {
     enum {
         MODEL = 1,
+        DECODE,
         DATA,
         BASELINE,
         DEV,
@@ -427,28 +486,26 @@ static bool read_options(int argc, char **argv, struct eval_options *options, st
         THREADS,
         HELP
     };
-    static const struct option names[] = {{"model", 1, 0, MODEL},
-                                          {"data", 1, 0, DATA},
-                                          {"baseline", 1, 0, BASELINE},
-                                          {"dev", 1, 0, DEV},
-                                          {"calibrate", 1, 0, CALIBRATE},
-                                          {"train", 1, 0, TRAIN},
-                                          {"out", 1, 0, OUT},
-                                          {"seed", 1, 0, SEED},
-                                          {"json", 0, 0, JSON},
-                                          {"help", 0, 0, HELP},
-                                          {"resamples", 1, 0, RESAMPLES},
-                                          {"compute", 1, 0, COMPUTE},
-                                          {"int8-cache", 1, 0, INT8_CACHE},
-                                          {"threads", 1, 0, THREADS},
-                                          {0, 0, 0, 0}};
+    static const struct option names[] = {{"model", 1, 0, MODEL},     {"decode", 1, 0, DECODE},
+                                          {"data", 1, 0, DATA},       {"baseline", 1, 0, BASELINE},
+                                          {"dev", 1, 0, DEV},         {"calibrate", 1, 0, CALIBRATE},
+                                          {"train", 1, 0, TRAIN},     {"out", 1, 0, OUT},
+                                          {"seed", 1, 0, SEED},       {"json", 0, 0, JSON},
+                                          {"help", 0, 0, HELP},       {"resamples", 1, 0, RESAMPLES},
+                                          {"compute", 1, 0, COMPUTE}, {"int8-cache", 1, 0, INT8_CACHE},
+                                          {"threads", 1, 0, THREADS}, {0, 0, 0, 0}};
     int64_t threads;
     optind = 0;
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (option) {
         case MODEL:
-            options->model = optarg;
+            if (options->model_count == ENSEMBLE_LIMIT)
+                return error_usage(error, "more than %d models", ENSEMBLE_LIMIT);
+            options->models[options->model_count++] = optarg;
+            break;
+        case DECODE:
+            if (!decoding_parse(optarg, &options->decoding, error)) return false;
             break;
         case DATA:
             options->data = optarg;
@@ -505,11 +562,11 @@ static bool read_options(int argc, char **argv, struct eval_options *options, st
 static bool check_options(const struct eval_options *options, struct error *error) {
     if (options->data == NULL) {
         error_usage(error, "eval needs --data F.jsonl");
-    } else if (options->model == NULL && options->baseline == NULL) {
+    } else if (options->model_count == 0 && options->baseline == NULL) {
         error_usage(error, "eval needs --model RUN, --baseline TRAIN.jsonl, or both");
     } else if ((options->baseline == NULL) != (options->dev == NULL)) {
         error_usage(error, "--baseline and --dev go together: the baselines are tuned on dev");
-    } else if (options->model == NULL && (options->calibrate != NULL || options->train != NULL)) {
+    } else if (options->model_count == 0 && (options->calibrate != NULL || options->train != NULL)) {
         error_usage(error, "--calibrate and --train are about a model: name it with --model RUN");
     } else {
         return true;

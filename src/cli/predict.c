@@ -10,7 +10,7 @@
 #include "cli/commands.h"
 #include "cli/prediction_table.h"
 #include "drg/note.h"
-#include "model/classifier.h"
+#include "model/ensemble.h"
 #include "model/ranking.h"
 #include "tensor/kernels.h"
 #include <getopt.h>
@@ -26,15 +26,18 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
 enum input { INPUT_GUESS, INPUT_TEXT, INPUT_CSV, INPUT_JSONL };
 
 static void print_help(void) {
-    puts("usage: casemix predict [--model RUN] [--top-k 5] [--json|--csv] [FILE…|-]\n\n"
+    puts("usage: casemix predict [--model RUN]… [--top-k 5] [--json|--csv] [FILE…|-]\n\n"
          "Codes discharge summaries. The hospital course is what is read; the whole note where there is\n"
-         "none.\n\n"
+         "none, or where the run was trained on whole notes.\n\n"
          "  FILE               .csv[.gz]: a column of notes; .jsonl[.gz]: objects with \"text\"; anything\n"
          "                     else: one note; - : standard input\n"
-         "  --model RUN        a run directory [models/tiny-classifier]\n"
+         "  --model RUN        a run directory [models/tiny-classifier]; several are averaged\n"
+         "  --decode HOW       direct, or product: P(base) * P(severity) over the DRGs that exist, as a\n"
+         "                     two-label run always does [direct]\n"
          "  --top-k K          DRGs a note [5]\n"
          "  --json             one record a note: id, predictions, section (bytes of the note), tokens,\n"
-         "                     truncated\n"
+         "                     truncated; of one two-label run also base and severity by themselves and\n"
+         "                     the DRG by DRG-LLaMA's rule\n"
          "  --csv              rows id, rank, drg, title, p, weight, gmlos, mdc, severity\n"
          "  --format F         text, csv or jsonl instead of what the name says\n"
          "  --text-column C    of a CSV [text]\n"
@@ -49,7 +52,10 @@ static void print_help(void) {
 }
 
 struct predict_options {
-    const char *model, *text_column, *id_column, *int8_cache;
+    const char *models[ENSEMBLE_LIMIT];
+    size_t model_count;
+    enum decoding decoding;
+    const char *text_column, *id_column, *int8_cache;
     enum compute_type compute;
     enum output output;
     enum input input;
@@ -60,7 +66,7 @@ struct predict_options {
 /* Notes gathered for the next block, and what is needed to print them. */
 struct block {
     const struct predict_options *options;
-    const struct classifier *classifier;
+    const struct ensemble *ensemble;
     struct text text; /* of all notes of the block, end to end */
     struct text ids;  /* their names, each with a NUL */
     struct {
@@ -70,6 +76,7 @@ struct block {
     } items[BLOCK];
     size_t count;
     float *logits;          /* [BLOCK, labels] */
+    float *outputs;         /* [BLOCK, width] of a lone two-label run; else NULL */
     struct ranked *ranked;  /* [top_k] */
     struct table_row *rows; /* [top_k] */
     struct text out;
@@ -77,6 +84,18 @@ struct block {
     struct progress progress;
     uint64_t done;
 };
+
+/* What the two heads say by themselves. */
+static void add_two_labels(struct block *block, size_t i) {
+    const struct classifier *classifier = &block->ensemble->members[0];
+    const struct two_label_answer answer =
+        classifier_rule(classifier, block->outputs + i * classifier_width(classifier));
+    text_printf(&block->out, ", \"two_label\": {\"base\": %d, \"base_p\": ", answer.base);
+    text_add_json_double(&block->out, answer.base_p);
+    text_printf(&block->out, ", \"severity\": %d, \"severity_p\": ", answer.severity);
+    text_add_json_double(&block->out, answer.severity_p);
+    text_printf(&block->out, ", \"rule\": %d}", answer.drg->code);
+}
 
 static void add_json_note(struct block *block, size_t i, int32_t tokens, bool truncated) {
     struct text *out = &block->out;
@@ -92,7 +111,9 @@ static void add_json_note(struct block *block, size_t i, int32_t tokens, bool tr
         text_printf(out, ", \"weight\": %.4f, \"gmlos\": %.1f, \"mdc\": \"%s\", \"severity\": \"%s\"}", drg->weight,
                     drg->gmlos, drg->mdc, severity_name(drg->severity));
     }
-    text_printf(out, "], \"section\": {\"start\": %zu, \"end\": %zu}, \"tokens\": %d, \"truncated\": %s}\n",
+    text_add_char(out, ']');
+    if (block->outputs != NULL) add_two_labels(block, i);
+    text_printf(out, ", \"section\": {\"start\": %zu, \"end\": %zu}, \"tokens\": %d, \"truncated\": %s}\n",
                 block->items[i].section.start, block->items[i].section.end, tokens, truncated ? "true" : "false");
 }
 
@@ -111,14 +132,14 @@ static void add_csv_note(struct block *block, size_t i) {
 }
 
 static void add_note(struct block *block, size_t i, int32_t tokens, bool truncated) {
-    const struct classifier *classifier = block->classifier;
-    const size_t labels = classifier->card.labels.count, k = block->options->top_k;
+    const struct ensemble *ensemble = block->ensemble;
+    const size_t labels = ensemble->labels.count, k = block->options->top_k;
     float *p = block->logits + i * labels;
     softmax_rows(p, p, 1, (int64_t)labels);
     ranking_top(p, labels, block->ranked, k);
     for (size_t r = 0; r < k; r++) {
-        const int code = classifier->card.labels.codes[block->ranked[r].label];
-        block->rows[r] = (struct table_row){catalog_find(classifier->catalog, code), (double)block->ranked[r].p};
+        const int code = ensemble->labels.codes[block->ranked[r].label];
+        block->rows[r] = (struct table_row){catalog_find(ensemble->catalog, code), (double)block->ranked[r].p};
     }
     if (block->options->output == OUTPUT_JSON) {
         add_json_note(block, i, tokens, truncated);
@@ -142,8 +163,7 @@ static bool flush_block(struct block *block, struct error *error) {
         const struct span section = block->items[i].section;
         notes[i] = (struct note){block->text.data + block->items[i].note + section.start, section.end - section.start};
     }
-    if (!classifier_logits(block->classifier, notes, block->count, 0, block->logits, tokens, truncated, NULL, NULL,
-                           error))
+    if (!ensemble_logits(block->ensemble, notes, block->count, block->logits, block->outputs, tokens, truncated, error))
         return false;
     for (size_t i = 0; i < block->count; i++) add_note(block, i, tokens[i], truncated[i]);
     if (!text_ok(&block->out, error)) return false;
@@ -169,7 +189,7 @@ static bool take_note(struct block *block, const char *id, const char *note, siz
     block->items[i].note = block->text.length;
     block->items[i].note_length = length;
     block->items[i].id = block->ids.length;
-    block->items[i].whole = !note_hospital_course(note, length, &block->items[i].section);
+    block->items[i].whole = !classifier_section(&block->ensemble->members[0], note, length, &block->items[i].section);
     text_append(&block->text, note, length);
     text_append(&block->ids, id, strlen(id) + 1);
     if (!text_ok(&block->text, error) || !text_ok(&block->ids, error)) return false;
@@ -262,17 +282,19 @@ static bool read_file(struct block *block, const char *path, struct error *error
     return false;
 }
 
-static bool run(const struct predict_options *options, const struct classifier *classifier, char **paths, int count,
+static bool run(const struct predict_options *options, const struct ensemble *ensemble, char **paths, int count,
                 struct error *error) {
-    const size_t labels = classifier->card.labels.count;
+    const size_t labels = ensemble->labels.count, width = ensemble_width(ensemble);
     struct block *block = memory_zero(1, sizeof *block);
     if (block == NULL) return memory_error(error, sizeof *block, "a block of notes");
     block->options = options;
-    block->classifier = classifier;
+    block->ensemble = ensemble;
     block->logits = memory_alloc(BLOCK, labels * sizeof(float));
     block->ranked = memory_alloc(options->top_k, sizeof *block->ranked);
     block->rows = memory_alloc(options->top_k, sizeof *block->rows);
-    bool done = (block->logits != NULL && block->ranked != NULL && block->rows != NULL) ||
+    if (width > 0) block->outputs = memory_alloc(BLOCK, width * sizeof(float));
+    bool done = (block->logits != NULL && block->ranked != NULL && block->rows != NULL &&
+                 (width == 0 || block->outputs != NULL)) ||
                 memory_error(error, BLOCK * labels * sizeof(float), "a block");
     progress_start(&block->progress, "coding", "notes", 0);
     for (int i = 0; done && i < count; i++) done = read_file(block, paths[i], error);
@@ -282,6 +304,7 @@ static bool run(const struct predict_options *options, const struct classifier *
     text_free(&block->ids);
     text_free(&block->out);
     memory_free(block->logits);
+    memory_free(block->outputs);
     memory_free(block->ranked);
     memory_free(block->rows);
     memory_free(block);
@@ -289,8 +312,9 @@ static bool run(const struct predict_options *options, const struct classifier *
 }
 
 static bool read_options(int argc, char **argv, struct predict_options *options, struct error *error) {
-    enum { MODEL = 1, TOP_K, JSON, CSV, FORMAT, TEXT_COLUMN, ID_COLUMN, COMPUTE, INT8_CACHE, THREADS, HELP };
+    enum { MODEL = 1, DECODE, TOP_K, JSON, CSV, FORMAT, TEXT_COLUMN, ID_COLUMN, COMPUTE, INT8_CACHE, THREADS, HELP };
     static const struct option names[] = {{"model", 1, 0, MODEL},
+                                          {"decode", 1, 0, DECODE},
                                           {"top-k", 1, 0, TOP_K},
                                           {"json", 0, 0, JSON},
                                           {"csv", 0, 0, CSV},
@@ -309,7 +333,12 @@ static bool read_options(int argc, char **argv, struct predict_options *options,
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (option) {
         case MODEL:
-            options->model = optarg;
+            if (options->model_count == ENSEMBLE_LIMIT)
+                return error_usage(error, "more than %d models", ENSEMBLE_LIMIT);
+            options->models[options->model_count++] = optarg;
+            break;
+        case DECODE:
+            if (!decoding_parse(optarg, &options->decoding, error)) return false;
             break;
         case TOP_K:
             if (!parse_int64(optarg, &number) || number < 1 || number > 1000)
@@ -378,17 +407,14 @@ bool command_predict(int argc, char **argv, struct error *error) {
         print_help();
         return true;
     }
-    struct classifier classifier;
-    if (!classifier_open(&classifier, options.model != NULL ? options.model : shipped_model(path, sizeof path), error))
-        return false;
-    if (!classifier_compute(&classifier, options.compute, options.int8_cache, error)) {
-        classifier_close(&classifier);
-        return false;
-    }
-    if (options.top_k > classifier.card.labels.count) options.top_k = classifier.card.labels.count;
+    if (options.model_count == 0) options.models[options.model_count++] = shipped_model(path, sizeof path);
+    struct ensemble ensemble;
+    if (!ensemble_open(&ensemble, options.models, options.model_count, options.decoding, error)) return false;
+    if (options.top_k > ensemble.labels.count) options.top_k = ensemble.labels.count;
     const bool files = optind < argc;
     const bool done =
-        run(&options, &classifier, files ? argv + optind : &standard_input, files ? argc - optind : 1, error);
-    classifier_close(&classifier);
+        ensemble_compute(&ensemble, options.compute, options.int8_cache, error) &&
+        run(&options, &ensemble, files ? argv + optind : &standard_input, files ? argc - optind : 1, error);
+    ensemble_close(&ensemble);
     return done;
 }

@@ -78,8 +78,12 @@ bool note_hospital_course(const char *note, size_t length, struct span *section)
         *section = trim(note, (struct span){begin.end, stop});
         if (section->start < section->end) return true; /* an empty section is a heading in a table of contents */
     }
-    *section = trim(note, (struct span){0, length});
+    *section = note_trim(note, length);
     return false;
+}
+
+struct span note_trim(const char *note, size_t length) {
+    return trim(note, (struct span){0, length});
 }
 
 bool note_check(const char *name, const char *note, size_t length, struct error *error) {
@@ -94,6 +98,6 @@ bool note_check(const char *name, const char *note, size_t length, struct error 
     }
     if (length > 0 && memchr(note, '\0', length) != NULL)
         return error_set(error, "%s: a NUL byte, so this is no text", name);
-    const struct span all = trim(note, (struct span){0, length});
+    const struct span all = note_trim(note, length);
     return all.start < all.end || error_set(error, "%s: the note is empty", name);
 }

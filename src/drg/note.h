@@ -20,6 +20,9 @@ struct span {
  * white space. */
 bool note_hospital_course(const char *note, size_t length, struct span *section);
 
+/* The whole note less the white space around it. */
+struct span note_trim(const char *note, size_t length);
+
 /* The largest note that is read: 4 MiB. */
 #define NOTE_LIMIT ((size_t)4 << 20)
 

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/quantise.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,9 +58,13 @@ static bool check_agreement(const struct classifier *classifier, const char *dir
         error_set(error, "%s: the model has no classification head", directory);
         return error_hint(error, "name a run that `casemix train` wrote with method: classify");
     }
-    if ((size_t)shape.labels != classifier->card.labels.count) {
-        return error_set(error, "%s: the model has %lld labels, casemix.json lists %zu DRGs", directory,
-                         (long long)shape.labels, classifier->card.labels.count);
+    if ((size_t)shape.labels != classifier_width(classifier)) {
+        return classifier->card.bases > 0
+                   ? error_set(error, "%s: the model has %lld labels, casemix.json says %lld bases and %d severities",
+                               directory, (long long)shape.labels, (long long)classifier->card.bases,
+                               TWO_LABEL_SEVERITIES)
+                   : error_set(error, "%s: the model has %lld labels, casemix.json lists %zu DRGs", directory,
+                               (long long)shape.labels, classifier->card.labels.count);
     }
     return ids <= (size_t)shape.V ||
            error_set(error, "%s: %s has ids up to %zu, the model a vocabulary of %lld", directory,
@@ -68,15 +73,16 @@ static bool check_agreement(const struct classifier *classifier, const char *dir
 
 static bool open_parts(struct classifier *classifier, const char *directory, struct error *error) {
     if (!run_card_load(&classifier->card, directory, error)) return false;
-    if (strcmp(classifier->card.task, "classify") != 0) {
-        return error_set(error, "%s/casemix.json: task is \"%s\", expected \"classify\"", directory,
+    if (strcmp(classifier->card.task, "classify") != 0 && strcmp(classifier->card.task, "two_label") != 0) {
+        return error_set(error, "%s/casemix.json: task is \"%s\", expected \"classify\" or \"two_label\"", directory,
                          classifier->card.task);
     }
     classifier->catalog = catalog_get(classifier->card.grouper);
     enum network_family family = NETWORK_DECODER; /* an adapter's: its base is one */
     if (classifier->card.base[0] == '\0' && !network_family_of(&family, directory, error)) return false;
-    return open_reader(classifier, directory, family, error) && open_weights(classifier, directory, family, error) &&
-           check_agreement(classifier, directory, error);
+    const bool reads = open_reader(classifier, directory, family, error);
+    classifier->reader.window = classifier->card.window;
+    return reads && open_weights(classifier, directory, family, error) && check_agreement(classifier, directory, error);
 }
 
 bool classifier_open(struct classifier *classifier, const char *directory, struct error *error) {
@@ -123,6 +129,17 @@ bool classifier_encode(const struct classifier *classifier, const char *text, si
     return text_reader_encode(&classifier->reader, text, length, token_limit(classifier), out, truncated, error);
 }
 
+bool classifier_section(const struct classifier *classifier, const char *note, size_t length, struct span *section) {
+    const bool found = note_hospital_course(note, length, section);
+    if (found && classifier->card.whole_note) *section = note_trim(note, length);
+    return found || classifier->card.whole_note;
+}
+
+size_t classifier_width(const struct classifier *classifier) {
+    const int64_t bases = classifier->card.bases;
+    return bases > 0 ? (size_t)bases + TWO_LABEL_SEVERITIES : classifier->card.labels.count;
+}
+
 /* Notes as one run of tokens: note i is ids[starts[i]] … ids[starts[i+1]-1]. */
 struct encoded_notes {
     struct token_list tokens;
@@ -153,7 +170,7 @@ static size_t batch_end(const size_t *starts, size_t first, size_t count, int64_
 }
 
 static bool run_batches(const struct classifier *classifier, const struct encoded_notes *encoded, size_t count,
-                        int64_t batch_tokens, float *logits, void (*progress)(void *context, size_t done),
+                        int64_t batch_tokens, float *outputs, void (*progress)(void *context, size_t done),
                         void *context, struct error *error) {
     int64_t T = 1, N = 1;
     for (size_t first = 0; first < count;) {
@@ -178,7 +195,7 @@ static bool run_batches(const struct classifier *classifier, const struct encode
                                     .offsets = offsets};
         done = network->call->check(network->model, run, &batch, error);
         if (done)
-            network->call->forward(network->model, run, &batch, 0, logits + first * classifier->card.labels.count);
+            network->call->forward(network->model, run, &batch, 0, outputs + first * classifier_width(classifier));
         if (done && progress != NULL) progress(context, end);
         first = end;
     }
@@ -187,18 +204,70 @@ static bool run_batches(const struct classifier *classifier, const struct encode
     return done;
 }
 
-bool classifier_logits(const struct classifier *classifier, const struct note *notes, size_t count,
-                       int64_t batch_tokens, float *logits, int32_t *token_counts, bool *truncated,
-                       void (*progress)(void *context, size_t done), void *context, struct error *error) {
+bool classifier_outputs(const struct classifier *classifier, const struct note *notes, size_t count,
+                        int64_t batch_tokens, float *outputs, int32_t *token_counts, bool *truncated,
+                        void (*progress)(void *context, size_t done), void *context, struct error *error) {
     if (count == 0) return true;
     struct encoded_notes encoded = {0};
     const bool done = encode_notes(classifier, notes, count, &encoded, token_counts, truncated, error) &&
-                      run_batches(classifier, &encoded, count, batch_tokens > 0 ? batch_tokens : BATCH_TOKENS, logits,
+                      run_batches(classifier, &encoded, count, batch_tokens > 0 ? batch_tokens : BATCH_TOKENS, outputs,
                                   progress, context, error);
     const float temperature = (float)classifier->card.temperature;
-    for (size_t i = 0; done && temperature > 0 && i < count * classifier->card.labels.count; i++)
-        logits[i] /= temperature;
+    for (size_t i = 0; done && temperature > 0 && i < count * classifier_width(classifier); i++)
+        outputs[i] /= temperature;
     memory_free(encoded.starts);
     token_list_free(&encoded.tokens);
     return done;
+}
+
+void classifier_compose(const struct classifier *classifier, const float *outputs, size_t count, float *logits) {
+    const struct labels *labels = &classifier->card.labels;
+    const size_t bases = (size_t)classifier->card.bases, width = classifier_width(classifier);
+    if (bases == 0) {
+        if (logits != outputs) memcpy(logits, outputs, count * width * sizeof *logits);
+        return;
+    }
+    for (size_t n = 0; n < count; n++) {
+        const float *row = outputs + n * width;
+        for (size_t i = 0; i < labels->count; i++) {
+            const struct drg *drg = catalog_find(classifier->catalog, labels->codes[i]);
+            logits[n * labels->count + i] = row[drg->base] + row[bases + (size_t)two_label_severity(drg)];
+        }
+    }
+}
+
+bool classifier_logits(const struct classifier *classifier, const struct note *notes, size_t count,
+                       int64_t batch_tokens, float *logits, int32_t *token_counts, bool *truncated,
+                       void (*progress)(void *context, size_t done), void *context, struct error *error) {
+    if (classifier->card.bases == 0)
+        return classifier_outputs(classifier, notes, count, batch_tokens, logits, token_counts, truncated, progress,
+                                  context, error);
+    const size_t width = classifier_width(classifier);
+    float *outputs = memory_alloc(count, width * sizeof *outputs);
+    const bool done =
+        (outputs != NULL || memory_error(error, count * width * sizeof *outputs, "the scores of bases")) &&
+        classifier_outputs(classifier, notes, count, batch_tokens, outputs, token_counts, truncated, progress, context,
+                           error);
+    if (done) classifier_compose(classifier, outputs, count, logits);
+    memory_free(outputs);
+    return done;
+}
+
+/* The first largest of some scores and its probability among them. */
+static int likeliest(const float *scores, size_t count, double *p) {
+    size_t best = 0;
+    double sum = 0;
+    for (size_t c = 1; c < count; c++) best = scores[c] > scores[best] ? c : best;
+    for (size_t c = 0; c < count; c++) sum += exp((double)(scores[c] - scores[best]));
+    *p = 1 / sum;
+    return (int)best;
+}
+
+struct two_label_answer classifier_rule(const struct classifier *classifier, const float *outputs) {
+    const size_t bases = (size_t)classifier->card.bases;
+    struct two_label_answer answer;
+    answer.base = likeliest(outputs, bases, &answer.base_p);
+    answer.severity = likeliest(outputs + bases, TWO_LABEL_SEVERITIES, &answer.severity_p);
+    answer.drg = catalog_resolve(classifier->catalog, answer.base, answer.severity);
+    return answer;
 }

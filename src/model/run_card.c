@@ -39,15 +39,33 @@ static bool read_labels(struct labels *labels, const json_node *root, struct err
     return true;
 }
 
+/* How long texts are cut: runs from before there was a choice keep the head. */
+static bool read_window(struct run_card *card, const json_node *root, struct error *error) {
+    char name[16] = "";
+    if (!copy_string(root, "truncate", false, name, sizeof name, error)) return false;
+    if (name[0] != '\0' && !truncation_parse(name, &card->window.truncation, error)) return false;
+    if (!json_get_double(root, "head_share", false, &card->window.head_share, error)) return false;
+    if (!(card->window.head_share >= 0 && card->window.head_share <= 1))
+        return error_set(error, "\"head_share\" is not a number from 0 to 1");
+    return json_get_bool(root, "whole_note", false, &card->whole_note, error);
+}
+
+static bool read_task(struct run_card *card, const json_node *root, struct error *error) {
+    if (!copy_string(root, "task", true, card->task, sizeof card->task, error)) return false;
+    if (strcmp(card->task, "two_label") != 0) return true;
+    const int64_t bases = (int64_t)catalog_get(card->grouper)->bases;
+    return json_get_int(root, "bases", true, bases, bases, &card->bases, error);
+}
+
 static bool read_card(struct run_card *card, const json_node *root, struct error *error) {
     int64_t format = 0;
     char grouper[16] = "";
     if (!json_is_object(root)) return error_set(error, "not a JSON object");
     if (!json_get_int(root, "format", true, FORMAT, FORMAT, &format, error)) return false;
-    if (!copy_string(root, "task", true, card->task, sizeof card->task, error)) return false;
     if (!copy_string(root, "grouper", true, grouper, sizeof grouper, error)) return false;
-    if (!grouper_parse(grouper, &card->grouper, error)) return false;
+    if (!grouper_parse(grouper, &card->grouper, error) || !read_task(card, root, error)) return false;
     if (!json_get_int(root, "max_tokens", true, 1, INT32_MAX, &card->max_tokens, error)) return false;
+    if (!read_window(card, root, error)) return false;
     if (!copy_string(root, "base", false, card->base, sizeof card->base, error)) return false;
     if (!copy_string(root, "base_hash", false, card->base_hash, sizeof card->base_hash, error)) return false;
     if (!copy_string(root, "recipe", false, card->recipe, sizeof card->recipe, error)) return false;
@@ -88,6 +106,14 @@ bool run_card_write(const struct run_card *card, const char *directory, struct e
     add_member(&text, "task", card->task);
     add_member(&text, "grouper", grouper_name(card->grouper));
     text_printf(&text, ",\n  \"max_tokens\": %lld", (long long)card->max_tokens);
+    if (card->window.truncation != TRUNCATE_HEAD)
+        add_member(&text, "truncate", truncation_name(card->window.truncation));
+    if (card->window.truncation == TRUNCATE_HEAD_TAIL) {
+        text_add(&text, ",\n  \"head_share\": ");
+        text_add_json_double(&text, card->window.head_share);
+    }
+    if (card->whole_note) text_add(&text, ",\n  \"whole_note\": true");
+    if (card->bases > 0) text_printf(&text, ",\n  \"bases\": %lld", (long long)card->bases);
     if (card->base[0] != '\0') add_member(&text, "base", card->base);
     if (card->base_hash[0] != '\0') add_member(&text, "base_hash", card->base_hash);
     add_member(&text, "recipe", card->recipe);

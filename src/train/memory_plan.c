@@ -60,7 +60,7 @@ static struct need training_need(const struct training *training) {
                          .trained = 2 * total,
                          .data = tokens * sizeof(int32_t),
                          .moments = 2 * total,
-                         .buffers = LIBRARIES + N * training->labels.count * sizeof(float) +
+                         .buffers = LIBRARIES + N * (size_t)training->objective.outputs * sizeof(float) +
                                     (T + 3 * N + training->data.count) * sizeof(int32_t)};
 }
 

@@ -30,22 +30,52 @@ static bool fill_base(const struct training *training, struct run_card *card, st
            sha256_file(config, card->base_hash, error);
 }
 
+/* A two-label model can name every DRG of its grouper, seen in training or not. */
+static bool all_drgs(struct labels *labels, const struct catalog *catalog, struct error *error) {
+    *labels = (struct labels){.grouper = catalog->grouper, .count = catalog->count};
+    labels->codes = memory_alloc(catalog->count, sizeof *labels->codes);
+    if (labels->codes == NULL) return memory_error(error, catalog->count * sizeof *labels->codes, "the labels");
+    for (size_t i = 0; i < catalog->count; i++) labels->codes[i] = catalog->drgs[i].code;
+    return true;
+}
+
 static bool write_card(const struct training *training, struct error *error) {
-    struct run_card card = {
-        .grouper = training->labels.grouper, .max_tokens = training->train->max_tokens, .labels = training->labels};
-    strcpy(card.task, "classify");
+    const bool two_label = training->objective.part_count > 1;
+    struct run_card card = {.grouper = training->labels.grouper,
+                            .max_tokens = training->train->max_tokens,
+                            .window = recipe_window(training->train),
+                            .whole_note = training->train->whole_note,
+                            .bases = two_label ? training->objective.parts[0].columns.count : 0,
+                            .labels = training->labels};
+    struct labels all = {0};
+    if (two_label && !all_drgs(&all, training->objective.catalog, error)) return false;
+    if (two_label) card.labels = all;
+    strcpy(card.task, two_label ? "two_label" : "classify");
     snprintf(card.recipe, sizeof card.recipe, "%s", training->settings->recipe_name);
-    return fill_base(training, &card, error) && run_card_write(&card, training->settings->out, error);
+    const bool done = fill_base(training, &card, error) && run_card_write(&card, training->settings->out, error);
+    labels_free(&all);
+    return done;
+}
+
+/* What config.json calls a score: the DRG's code, or base and severity by their numbers. */
+static void name_output(char name[16], const struct training *training, int64_t output) {
+    const struct objective *objective = &training->objective;
+    const int64_t bases = objective->parts[0].columns.count;
+    if (objective->part_count == 1)
+        snprintf(name, 16, "%03d", training->labels.codes[output] % 1000);
+    else
+        snprintf(name, 16, "%s %d", output < bases ? "base" : "severity",
+                 (int)(output < bases ? output : output - bases) % 1000);
 }
 
 static bool write_config(const struct training *training, struct error *error) {
-    const size_t count = training->labels.count;
+    const size_t count = (size_t)training->objective.outputs;
     if (training->settings->recipe->lora != NULL) return true; /* the base has its own */
-    char(*names)[8] = memory_alloc(count, sizeof *names);
+    char(*names)[16] = memory_alloc(count, sizeof *names);
     const char **pointers = memory_alloc(count, sizeof *pointers);
     bool done = (names != NULL && pointers != NULL) || memory_error(error, count * 16, "the names of the labels");
     for (size_t i = 0; done && i < count; i++) {
-        snprintf(names[i], sizeof names[i], "%03d", training->labels.codes[i] % 1000);
+        name_output(names[i], training, (int64_t)i);
         pointers[i] = names[i];
     }
     const char *dtype = training->train->save_dtype == DTYPE_F32    ? "float32"

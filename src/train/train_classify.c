@@ -65,8 +65,8 @@ static double batch_gradient(struct training *training, int64_t first, int64_t e
         const uint64_t dropout = (uint64_t)training->settings->recipe->seed * 1000003 +
                                  (uint64_t)(training->state.step * 4099 + from - first + 1);
         network->call->forward(network->model, training->run, &batch, dropout, training->logits);
-        cross_entropy(training->losses, training->logits, training->logits, training->micro_labels, batch.N,
-                      network->call->shape(network->model).labels, share);
+        objective_gradient(&training->objective, training->losses, training->logits, training->micro_labels, batch.N,
+                           share);
         network->call->backward(network->model, training->run, &batch, training->logits);
         loss += sum_losses(training, batch.N);
         training->state.tokens += batch.T;
@@ -110,28 +110,23 @@ static bool train_step(struct training *training, double *loss, double *norm, st
     return true;
 }
 
-/* Mean loss and accuracy on dev. */
-static void evaluate_dev(struct training *training, double *loss, double *accuracy) {
+/* Mean loss and hits on dev. */
+static double evaluate_dev(struct training *training, struct objective_hits *hits) {
     const struct network *network = &training->network;
-    const int64_t labels = network->call->shape(network->model).labels, count = (int64_t)training->dev.count;
+    const int64_t count = (int64_t)training->dev.count;
     double sum = 0;
-    int64_t right = 0;
+    *hits = (struct objective_hits){0};
     for (int64_t from = 0; from < count;) {
         const int64_t to = micro_end(training, &training->dev, NULL, from, count);
         const struct batch batch = pack(training, &training->dev, NULL, from, to);
         network->call->forward(network->model, training->run, &batch, 0, training->logits);
-        cross_entropy(training->losses, NULL, training->logits, training->micro_labels, batch.N, labels, 1);
+        objective_count(&training->objective, &training->labels, training->logits, training->micro_labels, batch.N,
+                        hits);
+        objective_losses(&training->objective, training->losses, training->logits, training->micro_labels, batch.N);
         sum += sum_losses(training, batch.N);
-        for (int64_t n = 0; n < batch.N; n++) {
-            const float *row = training->logits + n * labels;
-            int64_t best = 0;
-            for (int64_t v = 1; v < labels; v++) best = row[v] > row[best] ? v : best;
-            right += best == training->micro_labels[n];
-        }
         from = to;
     }
-    *loss = sum / (double)count;
-    *accuracy = (double)right / (double)count;
+    return sum / (double)count;
 }
 
 static bool log_step(struct training *training, double norm, struct error *error) {
@@ -153,8 +148,8 @@ static bool log_step(struct training *training, double norm, struct error *error
 /* Dev loss; the best model so far becomes the run's. */
 static bool evaluate(struct training *training, struct progress *progress, struct error *error) {
     struct progress_state *state = &training->state;
-    double loss, accuracy;
-    evaluate_dev(training, &loss, &accuracy);
+    struct objective_hits hits;
+    const double loss = evaluate_dev(training, &hits), count = (double)training->dev.count;
     const bool better = loss < state->best_loss;
     state->stale = better ? 0 : state->stale + 1;
     if (better) {
@@ -162,11 +157,16 @@ static bool evaluate(struct training *training, struct progress *progress, struc
         state->best_step = state->step;
         if (!training_save_model(training, error)) return false;
     }
-    char line[256];
+    char line[320], parts[96] = "";
+    if (training->objective.part_count > 1) {
+        snprintf(parts, sizeof parts, "\"dev_acc_base\": %.9g, \"dev_acc_cc\": %.9g, ", (double)hits.base / count,
+                 (double)hits.severity / count);
+    }
     snprintf(line, sizeof line,
-             "{\"step\": %lld, \"dev_loss\": %.9g, \"dev_acc1\": %.9g, \"best_step\": %lld, \"seconds\": %.2f}",
-             (long long)state->step, loss, accuracy, (long long)state->best_step, time_now() - training->started);
-    progress_note(progress, "dev loss %.3f acc@1 %.1f %%", loss, 100 * accuracy);
+             "{\"step\": %lld, \"dev_loss\": %.9g, \"dev_acc1\": %.9g, %s\"best_step\": %lld, \"seconds\": %.2f}",
+             (long long)state->step, loss, (double)hits.drg / count, parts, (long long)state->best_step,
+             time_now() - training->started);
+    progress_note(progress, "dev loss %.3f acc@1 %.1f %%", loss, 100 * (double)hits.drg / count);
     return training_log(training, line, error);
 }
 

@@ -33,21 +33,44 @@ static bool learn_words(struct training *training, struct error *error) {
     word_counts_close(counts);
     dataset_free(&dataset);
     if (done) training->reader = text_reader_of_words(training->words);
+    training->reader.window = recipe_window(training->train);
     return done;
+}
+
+/* By the method, or, of two labels, by the recipe's section or the model that is opened. */
+static bool find_family(struct training *training, struct error *error) {
+    const struct train_settings *settings = training->settings;
+    const struct recipe *recipe = settings->recipe;
+    training->family = NETWORK_DECODER;
+    if (recipe->method == METHOD_BERT || recipe->bert != NULL) training->family = NETWORK_BERT;
+    if (recipe->method == METHOD_CAML || recipe->caml != NULL) training->family = NETWORK_CAML;
+    if (recipe->method != METHOD_TWO_LABEL || training->family != NETWORK_DECODER || recipe->model != NULL ||
+        settings->model == NULL)
+        return true;
+    if (!network_family_of(&training->family, settings->model, error)) return false;
+    if (training->family == NETWORK_CAML) {
+        error_set(error, "%s: CAML is made from scratch, never opened", settings->model);
+        return error_hint(error, "a section \"caml\" says of what size");
+    }
+    return training->family == NETWORK_DECODER || recipe->lora == NULL ||
+           error_set(error, "%s: \"lora\" is there for decoders, and this model is a BERT", settings->model);
 }
 
 bool trainable_open_reader(struct training *training, struct error *error) {
     const struct train_settings *settings = training->settings;
-    if (settings->recipe->method == METHOD_CAML) return learn_words(training, error);
+    if (!find_family(training, error)) return false;
+    if (training->family == NETWORK_CAML) return learn_words(training, error);
     training->tokenizer_directory = settings->tokenizer != NULL ? settings->tokenizer : settings->model;
     if (training->tokenizer_directory == NULL) {
         error_set(error, "a model from scratch needs a tokenizer");
         return error_hint(error, "learn one with a recipe of method tokenizer, and name it with --tokenizer DIR");
     }
     if (!tokenizer_open(&training->tokenizer, training->tokenizer_directory, error)) return false;
-    if (settings->recipe->method == METHOD_BERT)
-        return text_reader_of_bert(&training->reader, training->tokenizer, error);
-    return text_reader_of_decoder(&training->reader, training->tokenizer, error);
+    const bool done = training->family == NETWORK_BERT
+                          ? text_reader_of_bert(&training->reader, training->tokenizer, error)
+                          : text_reader_of_decoder(&training->reader, training->tokenizer, error);
+    training->reader.window = recipe_window(training->train);
+    return done;
 }
 
 static bool make_bert(struct training *training, struct error *error) {
@@ -60,7 +83,7 @@ static bool make_bert(struct training *training, struct error *error) {
                                           .F = b->ffn_width,
                                           .positions = b->positions,
                                           .types = 1, /* a note is one text */
-                                          .labels = (int64_t)training->labels.count,
+                                          .labels = training->objective.outputs,
                                           .pad_id = tokenizer_token_id(training->tokenizer, "[PAD]"),
                                           .norm_eps = (float)b->norm_eps,
                                           .initializer_range = 0.02f,
@@ -78,19 +101,19 @@ static bool open_bert(struct training *training, struct error *error) {
         return error_hint(error, "name a Hugging Face directory, such as Bio_ClinicalBERT's, with --model DIR");
     }
     return encoder_open(&training->encoder, settings->model, seed, error) &&
-           encoder_set_labels(&training->encoder, (int64_t)training->labels.count, seed, error) &&
+           encoder_set_labels(&training->encoder, training->objective.outputs, seed, error) &&
            encoder_train_all(&training->encoder, error);
 }
 
 bool trainable_open_model(struct training *training, struct error *error) {
     const struct recipe *recipe = training->settings->recipe;
-    if (recipe->method == METHOD_CAML) {
+    if (training->family == NETWORK_CAML) {
         const struct recipe_caml *c = recipe->caml;
         const struct caml_config config = {.V = (int64_t)text_reader_vocabulary(&training->reader),
                                            .E = c->embed_size,
                                            .F = c->filter_maps,
                                            .K = c->kernel_size,
-                                           .labels = (int64_t)training->labels.count,
+                                           .labels = training->objective.outputs,
                                            .dropout = c->dropout};
         training->network = network_of_caml(&training->caml);
         return caml_create(&training->caml, &config, (uint64_t)recipe->seed, error);

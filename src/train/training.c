@@ -41,7 +41,7 @@ static struct model_config config_of_recipe(const struct training *training) {
                                  .K = m->kv_heads,
                                  .D = m->head_size,
                                  .F = m->ffn_width,
-                                 .labels = (int64_t)training->labels.count,
+                                 .labels = training->objective.outputs,
                                  .positions = m->positions,
                                  .norm_eps = (float)m->norm_eps,
                                  .rope_theta = m->rope_theta,
@@ -70,12 +70,12 @@ static bool read_lora(struct training *training, struct error *error) {
 static bool open_model(struct training *training, struct error *error) {
     const struct train_settings *settings = training->settings;
     const uint64_t seed = (uint64_t)settings->recipe->seed;
-    const int64_t labels = (int64_t)training->labels.count;
+    const int64_t outputs = training->objective.outputs;
     if (settings->compute == COMPUTE_INT8 && settings->recipe->lora == NULL) {
         error_set(error, "--compute int8 quantises frozen weights, and this recipe trains them all");
         return error_hint(error, "a recipe with a section \"lora\" leaves them frozen");
     }
-    if (settings->recipe->method != METHOD_CLASSIFY) return trainable_open_model(training, error);
+    if (training->family != NETWORK_DECODER) return trainable_open_model(training, error);
     training->network = network_of_decoder(&training->decoder);
     if (settings->recipe->model != NULL) {
         const struct model_config config = config_of_recipe(training);
@@ -93,10 +93,10 @@ static bool open_model(struct training *training, struct error *error) {
     if (settings->recipe->lora != NULL) {
         const struct quantise_settings quantise = {.cache = settings->int8_cache};
         return read_lora(training, error) &&
-               decoder_add_lora(&training->decoder, &training->lora, labels, seed, error) &&
+               decoder_add_lora(&training->decoder, &training->lora, outputs, seed, error) &&
                (settings->compute != COMPUTE_INT8 || decoder_quantise(&training->decoder, &quantise, NULL, error));
     }
-    return decoder_set_labels(&training->decoder, labels, seed, error) && decoder_train_all(&training->decoder, error);
+    return decoder_set_labels(&training->decoder, outputs, seed, error) && decoder_train_all(&training->decoder, error);
 }
 
 static struct parameters *trained(const struct training *training) {
@@ -154,8 +154,10 @@ bool training_open(struct training *training, const struct train_settings *setti
     const struct recipe_train *t = settings->recipe->train;
     *training = (struct training){.settings = settings, .train = t, .order_epoch = -1, .started = time_now()};
     training->state = (struct progress_state){.best_step = -1, .best_loss = (double)INFINITY};
-    if (!trainable_open_reader(training, error) || !open_data(training, error) || !open_model(training, error) ||
-        !plan_steps(training, error))
+    if (!trainable_open_reader(training, error) || !open_data(training, error) ||
+        !objective_open(&training->objective, settings->recipe, &training->labels, training->data.labels,
+                        training->data.count, error) ||
+        !open_model(training, error) || !plan_steps(training, error))
         return false;
     if (!training_plan_memory(training, error)) return false;
     if (settings->plan) return true;
@@ -178,6 +180,7 @@ void training_close(struct training *training) {
     encoded_free(&training->data);
     encoded_free(&training->dev);
     labels_free(&training->labels);
+    objective_close(&training->objective);
     trainable_close(training);
     memory_free(training->tokens);
     memory_free(training->offsets);

@@ -8,6 +8,7 @@
 #include "model/text_reader.h"
 #include "train/checkpoint.h"
 #include "train/encoded.h"
+#include "train/objective.h"
 #include "train/train_classify.h"
 
 struct training {
@@ -19,6 +20,8 @@ struct training {
     struct text_reader reader; /* over either of them */
     struct labels labels;
     struct encoded data, dev;
+    struct objective objective;
+    enum network_family family; /* of what is trained */
     struct decoder decoder; /* one of these three is what is trained… */
     struct encoder encoder;
     struct caml caml;
