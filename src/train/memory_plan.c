@@ -12,7 +12,8 @@
 
 /* Bytes that the run will hold, by what for. */
 struct need {
-    size_t resident;              /* already: program, data, tokenizer, weights, trained tensors */
+    size_t resident;              /* already: program, data, tokenizer, trained tensors; and the weights */
+    size_t mapped;                /* of that, weights whose pages are read only when the run begins */
     size_t frozen, trained, data; /* of that */
     size_t moments, buffers;      /* to come, besides the activations */
 };
@@ -55,8 +56,11 @@ static struct need training_need(const struct training *training) {
     const size_t tokens =
         (size_t)(training->data.starts[training->data.count] + training->dev.starts[training->dev.count]);
     const size_t T = (size_t)training->micro_tokens, N = (size_t)training->micro_sequences;
-    return (struct need){.resident = resident_memory(),
-                         .frozen = decoder ? decoder_frozen_bytes(&training->decoder) : 0,
+    const size_t frozen = decoder ? decoder_frozen_bytes(&training->decoder) : 0;
+    const bool mapped = decoder && training->decoder.checkpoint != NULL && training->decoder.quantised == NULL;
+    return (struct need){.resident = resident_memory() + (mapped ? frozen : 0),
+                         .mapped = mapped ? frozen : 0,
+                         .frozen = frozen,
                          .trained = 2 * total,
                          .data = tokens * sizeof(int32_t),
                          .moments = 2 * total,
@@ -75,7 +79,7 @@ bool training_plan_memory(struct training *training, struct error *error) {
     const size_t wanted = (size_t)training->settings->memory, available = available_memory();
     const size_t others = need.moments + need.buffers;
     /* A twentieth stays free for what others on the machine do. */
-    const size_t limit = wanted > 0 ? wanted : available == 0 ? 0 : need.resident + available / 20 * 19;
+    const size_t limit = wanted > 0 ? wanted : available == 0 ? 0 : need.resident - need.mapped + available / 20 * 19;
     training->plan = (struct run_plan){
         .T = training->micro_tokens, .N = training->micro_sequences, .rows = training->micro_sequences, .train = true};
     if (limit > 0 && limit <= need.resident + others) {
