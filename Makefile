@@ -7,12 +7,14 @@
 #   make web        make the page of `casemix report` anew (needs Node.js and npm; the page is in the repository)
 #
 # Variables: CC=clang, SAN=1 (ASan + UBSan), PORTABLE=1 (no AVX), WERROR=1 (warnings are errors),
-# B=DIR (output folder), FLOORS="base drg" (only these folders of src/, to work on one floor).
+# MPI=1 (runs on many machines, docs/cluster.md; in build/variant-mpi), B=DIR (output folder),
+# TESTS="test_train …" (only these), FLOORS="base drg" (only these folders of src/, to work on one floor).
 
 SAN ?= 0
 PORTABLE ?= 0
 WERROR ?= 0
-variant := $(if $(filter 1,$(SAN)),-san)$(if $(filter 1,$(PORTABLE)),-portable)$(if $(findstring clang,$(CC)),-clang)
+MPI ?= 0
+variant := $(if $(filter 1,$(MPI)),-mpi)$(if $(filter 1,$(SAN)),-san)$(if $(filter 1,$(PORTABLE)),-portable)$(if $(findstring clang,$(CC)),-clang)
 B ?= build$(if $(variant),/variant$(variant))
 FLOORS ?= base drg data tokenizer tensor model generate train eval api cli
 
@@ -24,6 +26,13 @@ MACHINE := $(if $(filter 1,$(PORTABLE)),-march=x86-64,-march=native)
 comma := ,
 SANITIZE := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 PACKAGED := zlib libcjson libcyaml libpcre2-8 libutf8proc
+# Of MPI-3 libraries any will do whose pkg-config name is given (MPI_PACKAGE=mpich). Its headers are the system's: our warnings
+# are not for them.
+MPI_PACKAGE ?= ompi-c
+ifeq ($(MPI),1)
+CFLAGS += -DCASEMIX_MPI $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(MPI_PACKAGE) 2>/dev/null))
+LDLIBS += $(shell pkg-config --libs $(MPI_PACKAGE) 2>/dev/null)
+endif
 CFLAGS += -std=c17 -D_GNU_SOURCE $(OPTIMISE) $(MACHINE) $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror) \
 	$(SANITIZE) -fopenmp -MMD -MP -Iinclude -Isrc -Itests $(shell pkg-config --cflags $(PACKAGED) 2>/dev/null)
 LDLIBS += $(shell pkg-config --libs $(PACKAGED) 2>/dev/null) -lcsv -ldnnl -lm
@@ -31,7 +40,8 @@ LDFLAGS += $(SANITIZE) -fopenmp
 
 sources := $(foreach floor,$(FLOORS),$(wildcard src/$(floor)/*.c))
 objects := $(patsubst %.c,$(B)/%.o,$(filter-out src/cli/main.c,$(sources)))
-tests := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/test_*.c))
+TESTS ?= $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+tests := $(TESTS:%=$(B)/%)
 library := $(B)/libcasemix.a
 
 .PHONY: all demo check fuzz fuzz-run setup web help clean format
@@ -72,7 +82,7 @@ $(B)/src/eval/report_page.o: web/report/page.html
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 setup:
-	@sh scripts/packages.sh
+	@sh scripts/packages.sh $(if $(filter 1,$(MPI)),packages-mpi.txt)
 
 demo: setup
 	@$(MAKE) --no-print-directory $(B)/casemix
@@ -96,7 +106,7 @@ web:
 	@cd web/report && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && node build.mjs
 
 help:
-	@sed -n '3,11p' Makefile | cut -c3-
+	@sed -n '3,12p' Makefile | cut -c3-
 
 format:
 	clang-format -i $(wildcard src/*/*.[ch] include/*.h tests/*.[ch] bench/*.[ch] fuzz/*.[ch])

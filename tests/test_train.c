@@ -573,13 +573,13 @@ static void a_damaged_checkpoint_is_refused(void **state) {
     text_add_char(&good, 'x');
     refuse_checkpoint(good.data, good.length, "bytes");
     good.length--;
-    /* Magic, fingerprint, size, step, and then the checksum's own domain: state, checksum, weights, moments, the last
-     * byte. */
+    /* Magic, version, fingerprint, tensors, size, step, state, the names, weights, moments, the last byte. */
     static const struct {
         double place; /* of a byte of the header, or a share of the file */
         const char *part;
-    } flips[] = {{0, "no checkpoint"}, {8, "have changed"}, {16, "expected"},  {24, "checksum"},  {32, "checksum"},
-                 {88, "checksum"},     {0.3, "checksum"},   {0.5, "checksum"}, {0.8, "checksum"}, {-1, "checksum"}};
+    } flips[] = {{0, "no checkpoint"}, {7, "another version"}, {8, "checksum"},   {16, "expected"},
+                 {24, "expected"},     {32, "checksum"},       {40, "checksum"},  {800, "checksum"},
+                 {0.3, "checksum"},    {0.5, "checksum"},      {0.8, "checksum"}, {-1, "checksum"}};
     for (size_t i = 0; i < sizeof flips / sizeof flips[0]; i++) {
         const double p = flips[i].place;
         const size_t at = p < 0 ? good.length - 1 : p > 0 && p < 1 ? (size_t)(p * (double)good.length) : (size_t)p;
@@ -712,7 +712,8 @@ static void a_run_that_diverges_ends_in_an_error_and_keeps_its_checkpoint(void *
     struct error first = {0}, second = {0};
     struct attempt attempt = {.out = "wild", .overrides = {"train.learning_rate=10", "train.weight_decay=10"}};
     assert_false(train(&attempt, &first));
-    assert_non_null(strstr(first.message, "gradient norm"));
+    if (strstr(first.message, "the update made the weight model.embed_tokens.weight no finite number") == NULL)
+        fail_msg("%s", first.message);
     assert_non_null(strstr(first.hint, "checkpoint is kept"));
     struct text before = list_run("wild", false);
     attempt.resume = true;
