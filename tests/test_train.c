@@ -712,7 +712,7 @@ static void a_run_that_diverges_ends_in_an_error_and_keeps_its_checkpoint(void *
     struct error first = {0}, second = {0};
     struct attempt attempt = {.out = "wild", .overrides = {"train.learning_rate=10", "train.weight_decay=10"}};
     assert_false(train(&attempt, &first));
-    if (strstr(first.message, "the update made the weight model.embed_tokens.weight no finite number") == NULL)
+    if (strstr(first.message, "no finite number") == NULL || strstr(first.message, " model.") == NULL)
         fail_msg("%s", first.message);
     assert_non_null(strstr(first.hint, "checkpoint is kept"));
     struct text before = list_run("wild", false);
