@@ -118,7 +118,7 @@ int main(int argc, char **argv) {
     done = done && run(argc, argv, &error);
     if (done && (fflush(stdout) != 0 || ferror(stdout))) done = error_system(&error, "standard output");
     if (!done) print_error(&error);
-    cluster_finish(done);
+    cluster_finish(done || error.usage);
     if (done) return 0;
     return error.usage ? 2 : 1;
 }

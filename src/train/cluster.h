@@ -17,7 +17,8 @@ struct error;
  * built without MPI, since each process would take itself for the only one. To be called once, before work begins. */
 bool cluster_start(struct error *error);
 
-/* Leaves the job. `done` false: this rank failed; unless the others know (cluster_agree), the job is ended. */
+/* Leaves the job. `done` false: this rank failed; unless the others know (cluster_agree) or, as with a wrong command
+ * line, fail likewise (then `done` is to be true), the job is ended. */
 void cluster_finish(bool done);
 
 int cluster_rank(void);        /* 0 … ranks - 1; rank 0 writes and prints */
