@@ -4,6 +4,7 @@
 #   make demo       set up, build, and code the example notes with the shipped model
 #   make check      set up, build and run the whole test suite
 #   make fuzz       every parser of outside files under libFuzzer, FUZZ_SECONDS=600 each, FUZZ_JOBS=1 at a time
+#   make kills      KILLS=40 runs killed at random moments and resumed to the straight run's bytes
 #   make web        make the page of `casemix report` anew (needs Node.js and npm; the page is in the repository)
 #
 # Variables: CC=clang, SAN=1 (ASan + UBSan), PORTABLE=1 (no AVX), WERROR=1 (warnings are errors),
@@ -44,7 +45,7 @@ TESTS ?= $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 tests := $(TESTS:%=$(B)/%)
 library := $(B)/libcasemix.a
 
-.PHONY: all demo check fuzz fuzz-run setup web help clean format
+.PHONY: all demo check kills fuzz fuzz-run setup web help clean format
 all: $(B)/casemix $(library)
 
 $(B)/casemix: $(B)/src/cli/main.o $(library)
@@ -58,7 +59,7 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 
-$(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(B)/tests/command.o $(library)
+$(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(B)/tests/command.o $(B)/tests/small_cohort.o $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(B)/oracle: $(B)/tests/oracle.o $(B)/tests/oracle_generate.o $(B)/tests/oracle_encoder.o $(library)
@@ -92,6 +93,10 @@ check: setup
 	@$(MAKE) --no-print-directory $(B)/casemix $(B)/oracle $(tests)
 	@B=$(B) PORTABLE=$(PORTABLE) sh tests/run.sh $(tests)
 
+KILLS ?= 40
+kills: $(B)/casemix $(B)/test_resume
+	@CASEMIX_KILLS=$(KILLS) B=$(B) $(B)/test_resume
+
 fuzz: setup
 	@sh scripts/packages.sh fuzz/packages.txt
 	@$(MAKE) --no-print-directory fuzz-run CC=clang B=build/fuzz OPTIMISE='-O1 -g' \
@@ -106,7 +111,7 @@ web:
 	@cd web/report && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && node build.mjs
 
 help:
-	@sed -n '3,12p' Makefile | cut -c3-
+	@sed -n '3,13p' Makefile | cut -c3-
 
 format:
 	clang-format -i $(wildcard src/*/*.[ch] include/*.h tests/*.[ch] bench/*.[ch] fuzz/*.[ch])

@@ -488,6 +488,19 @@ static void patience_ends_a_run_that_no_longer_gets_better(void **state) {
         path_exists(in_run("patient", "checkpoint.bin"))); /* evaluations save too, so that model and state agree */
 }
 
+/* How long no better score came is part of the checkpoint: a stop does not make a run more patient. */
+static void patience_outlasts_a_stop(void **state) {
+    (void)state;
+    struct attempt attempt = {.out = "patient-stopped", .overrides = {"train.learning_rate=0", "train.patience=2"}};
+    must_stop(attempt, 2 * EVALUATED + 1);
+    attempt.resume = true;
+    must_train(&attempt);
+    assert_int_equal(read_log("patient-stopped").lines, 3 * EVALUATED);
+    struct text before = list_run("patient-stopped", false);
+    must_train(&attempt); /* it is over */
+    assert_run_is("patient-stopped", false, &before);
+}
+
 static const struct attempt adapted = {.out = "adapter", .base = "broken", .overrides = {"train.learning_rate=2e-2"}};
 
 static void lora_trains_an_adapter_that_opens_as_a_classifier(void **state) {
@@ -740,6 +753,7 @@ int main(void) {
         cmocka_unit_test(smaller_micro_batches_give_the_same_loss),
         cmocka_unit_test(the_model_that_a_run_keeps_is_the_best_on_dev),
         cmocka_unit_test(patience_ends_a_run_that_no_longer_gets_better),
+        cmocka_unit_test(patience_outlasts_a_stop),
         cmocka_unit_test(lora_trains_an_adapter_that_opens_as_a_classifier),
         cmocka_unit_test(lora_learns_over_a_base_in_eight_bits),
         cmocka_unit_test(a_stopped_lora_run_goes_on_to_the_same_bytes_dropout_included),
