@@ -22,9 +22,9 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"predict", "code notes: ranked DRGs with probability, weight and stay", command_predict, true},
+    {"predict", "code notes: ranked DRGs with probability, weight and stay", command_predict, false},
     {"drg", "look up the MS-DRG catalog (v34, v43)", command_drg, false},
-    {"eval", "score a model on a dataset", command_eval, true},
+    {"eval", "score a model on a dataset", command_eval, false},
     {"metrics", "the papers' metrics from logits and labels", command_metrics, false},
     {"report", "a run and its evaluation as one HTML page", command_report, false},
     {"reward", "DRG-Sapphire's rewards on written answers", command_reward, false},
