@@ -1,6 +1,7 @@
 /* What a run will hold in memory, foretold before it begins: what is resident when model and data are open, and what is
  * still to come. Layers are computed twice where their activations would not fit. */
 #include "base/error.h"
+#include "train/cluster.h"
 #include "train/training.h"
 #include <stdio.h>
 #include <sys/resource.h>
@@ -33,7 +34,8 @@ static size_t highest_memory(void) {
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
 }
 
-/* Memory that can be had without swapping: MemAvailable of /proc/meminfo; 0 if that cannot be read. */
+/* Memory that can be had without swapping: MemAvailable of /proc/meminfo, shared with the other ranks on this machine;
+ * 0 if that cannot be read. */
 static size_t available_memory(void) {
     FILE *file = fopen("/proc/meminfo", "r");
     char line[256];
@@ -42,7 +44,7 @@ static size_t available_memory(void) {
         if (sscanf(line, "MemAvailable: %zu kB", &kilobytes) == 1) break;
     }
     if (file != NULL) fclose(file);
-    return kilobytes * 1024;
+    return kilobytes * 1024 / (size_t)cluster_local_ranks();
 }
 
 static const struct parameters *trained(const struct training *training) {
