@@ -4,11 +4,13 @@
 #include "tensor/gemm.h"
 #include "tensor/processor.h"
 #include "tensor/small_product.h"
+#include "tensor/small_product_bf16.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,6 +124,72 @@ static void halves_that_are_infinite_or_subnormal_keep_their_value(void **state)
     assert_true(isinf(y) && y > 0);
 }
 
+static bool bf16_is_missing(void) {
+    if (small_product_bf16_is_possible()) return false;
+    printf("skipped: this processor has no AVX-512 BF16\n");
+    return true;
+}
+
+/* Activations that bf16 holds exactly: then only the order of the sum differs from double precision. */
+static float *bf16_noise(int64_t count) {
+    float *values = noise(count);
+    uint16_t rounded;
+    for (int64_t i = 0; i < count; i++) {
+        narrow_bf16(&rounded, &values[i], 1);
+        const struct matrix one = {DTYPE_BF16, 1, 1, &rounded};
+        matrix_widen(&values[i], &one, 0, 1);
+    }
+    return values;
+}
+
+static void bf16_arithmetic_agrees_with_double_precision_and_row_by_row(void **state) {
+    (void)state;
+    if (bf16_is_missing()) skip();
+    rng_seed(&rng, 3);
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        const int64_t O = shapes[s].O, I = shapes[s].I;
+        struct matrix weight;
+        float *values = malloc((size_t)(O * I) * sizeof *values), *x = bf16_noise(ROWS * I);
+        float *y = malloc(ROWS * (size_t)O * sizeof *y), *alone = malloc((size_t)O * sizeof *alone);
+        void *stored = make_weight(&weight, DTYPE_BF16, O, I, values);
+        for (int64_t T = 1; T <= ROWS; T++) {
+            const bool accumulate = T % 2 == 0;
+            for (int64_t i = 0; i < T * O; i++) y[i] = 0.25f;
+            small_product_bf16(y, x, &weight, T, accumulate);
+            for (int64_t t = 0; t < T; t++) {
+                for (int64_t o = 0; o < O; o++) alone[o] = 0.25f;
+                small_product_bf16(alone, x + t * I, &weight, 1, accumulate);
+                assert_memory_equal(alone, y + t * O, (size_t)O * sizeof *alone);
+                for (int64_t o = 0; o < O; o++) {
+                    double want = accumulate ? 0.25 : 0.0, size = 1;
+                    for (int64_t i = 0; i < I; i++) {
+                        const double term = (double)x[t * I + i] * (double)values[o * I + i];
+                        want += term;
+                        size += fabs(term);
+                    }
+                    assert_true(fabs((double)alone[o] - want) <= 1e-6 * size);
+                }
+            }
+        }
+        free(values);
+        free(x);
+        free(y);
+        free(alone);
+        free(stored);
+    }
+}
+
+static void bf16_arithmetic_rounds_activations_to_the_nearest(void **state) {
+    (void)state;
+    if (bf16_is_missing()) skip();
+    const uint16_t ones[2] = {0x3f80, 0x3f80};
+    const struct matrix weight = {DTYPE_BF16, 1, 2, ones};
+    const float x[2] = {1.0f + 0x1.8p-8f, 0}; /* three quarters of the way to the next value */
+    float y;
+    small_product_bf16(&y, x, &weight, 1, false);
+    assert_true(y == 1.0f + 0x1p-7f);
+}
+
 static int all_instructions(void **state) {
     (void)state;
     processor_limit(INSTRUCTIONS_VNNI);
@@ -134,6 +202,8 @@ int main(void) {
                                   all_instructions),
         cmocka_unit_test(a_row_has_the_same_bits_whatever_rows_stand_beside_it),
         cmocka_unit_test(halves_that_are_infinite_or_subnormal_keep_their_value),
+        cmocka_unit_test(bf16_arithmetic_agrees_with_double_precision_and_row_by_row),
+        cmocka_unit_test(bf16_arithmetic_rounds_activations_to_the_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

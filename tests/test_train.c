@@ -488,6 +488,19 @@ static void patience_ends_a_run_that_no_longer_gets_better(void **state) {
         path_exists(in_run("patient", "checkpoint.bin"))); /* evaluations save too, so that model and state agree */
 }
 
+/* How long no better score came is part of the checkpoint: a stop does not make a run more patient. */
+static void patience_outlasts_a_stop(void **state) {
+    (void)state;
+    struct attempt attempt = {.out = "patient-stopped", .overrides = {"train.learning_rate=0", "train.patience=2"}};
+    must_stop(attempt, 2 * EVALUATED + 1);
+    attempt.resume = true;
+    must_train(&attempt);
+    assert_int_equal(read_log("patient-stopped").lines, 3 * EVALUATED);
+    struct text before = list_run("patient-stopped", false);
+    must_train(&attempt); /* it is over */
+    assert_run_is("patient-stopped", false, &before);
+}
+
 static const struct attempt adapted = {.out = "adapter", .base = "broken", .overrides = {"train.learning_rate=2e-2"}};
 
 static void lora_trains_an_adapter_that_opens_as_a_classifier(void **state) {
@@ -573,13 +586,13 @@ static void a_damaged_checkpoint_is_refused(void **state) {
     text_add_char(&good, 'x');
     refuse_checkpoint(good.data, good.length, "bytes");
     good.length--;
-    /* Magic, fingerprint, size, step, and then the checksum's own domain: state, checksum, weights, moments, the last
-     * byte. */
+    /* Magic, version, fingerprint, tensors, size, step, state, the names, weights, moments, the last byte. */
     static const struct {
         double place; /* of a byte of the header, or a share of the file */
         const char *part;
-    } flips[] = {{0, "no checkpoint"}, {8, "have changed"}, {16, "expected"},  {24, "checksum"},  {32, "checksum"},
-                 {88, "checksum"},     {0.3, "checksum"},   {0.5, "checksum"}, {0.8, "checksum"}, {-1, "checksum"}};
+    } flips[] = {{0, "no checkpoint"}, {7, "another version"}, {8, "checksum"},   {16, "expected"},
+                 {24, "expected"},     {32, "checksum"},       {40, "checksum"},  {800, "checksum"},
+                 {0.3, "checksum"},    {0.5, "checksum"},      {0.8, "checksum"}, {-1, "checksum"}};
     for (size_t i = 0; i < sizeof flips / sizeof flips[0]; i++) {
         const double p = flips[i].place;
         const size_t at = p < 0 ? good.length - 1 : p > 0 && p < 1 ? (size_t)(p * (double)good.length) : (size_t)p;
@@ -712,7 +725,8 @@ static void a_run_that_diverges_ends_in_an_error_and_keeps_its_checkpoint(void *
     struct error first = {0}, second = {0};
     struct attempt attempt = {.out = "wild", .overrides = {"train.learning_rate=10", "train.weight_decay=10"}};
     assert_false(train(&attempt, &first));
-    assert_non_null(strstr(first.message, "gradient norm"));
+    if (strstr(first.message, "no finite number") == NULL || strstr(first.message, " model.") == NULL)
+        fail_msg("%s", first.message);
     assert_non_null(strstr(first.hint, "checkpoint is kept"));
     struct text before = list_run("wild", false);
     attempt.resume = true;
@@ -739,6 +753,7 @@ int main(void) {
         cmocka_unit_test(smaller_micro_batches_give_the_same_loss),
         cmocka_unit_test(the_model_that_a_run_keeps_is_the_best_on_dev),
         cmocka_unit_test(patience_ends_a_run_that_no_longer_gets_better),
+        cmocka_unit_test(patience_outlasts_a_stop),
         cmocka_unit_test(lora_trains_an_adapter_that_opens_as_a_classifier),
         cmocka_unit_test(lora_learns_over_a_base_in_eight_bits),
         cmocka_unit_test(a_stopped_lora_run_goes_on_to_the_same_bytes_dropout_included),

@@ -248,9 +248,9 @@ static void a_decoder_learns_and_resumes(void **state) {
 
 static void a_bert_learns_and_resumes(void **state) {
     (void)state;
-    static const char slower[] = "--set train.learning_rate=2e-3";
-    train("bert", "bert-two", slower);
-    learns_and_resumes("bert", "bert-two", "model.safetensors", slower);
+    static const char own[] = "--set train.learning_rate=8e-3 --set train.epochs=60";
+    train("bert", "bert-two", own);
+    learns_and_resumes("bert", "bert-two", "model.safetensors", own);
 }
 
 static void caml_learns_and_resumes(void **state) {
@@ -271,7 +271,8 @@ static void a_trained_bert_is_opened_by_what_its_config_says(void **state) {
     (void)state;
     char more[1200];
     write_recipe("open.yaml", "two_label", "");
-    snprintf(more, sizeof more, "--model %s --set train.epochs=2", folder_path("bert-two"));
+    snprintf(more, sizeof more, "--model %s --set train.epochs=2 --set train.learning_rate=1e-4",
+             folder_path("bert-two"));
     train("open", "bert-opened", more);
     assert_true(accuracy_of("bert-opened") > 0.7);
     char data[1024], out[1024], model[1024];
@@ -594,5 +595,5 @@ int main(void) {
         cmocka_unit_test(a_run_of_whole_notes_reads_the_whole_note),
         cmocka_unit_test(cards_that_contradict_the_model_are_refused),
     };
-    return cmocka_run_group_tests(tests, make_runs, NULL);
+    return cmocka_run_group_tests(tests, make_runs, folder_remove);
 }

@@ -43,6 +43,10 @@ void progress_start(struct progress *progress, const char *label, const char *un
     progress->last = progress->start;
 }
 
+void progress_go_on(struct progress *progress, uint64_t first) {
+    progress->first = progress->done = first;
+}
+
 void progress_note(struct progress *progress, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -58,18 +62,34 @@ static void format_seconds(char *out, size_t capacity, double seconds) {
         snprintf(out, capacity, "%lld:%02lld", whole / 60, whole % 60);
 }
 
+/* The time left, and from a minute on the local time at which it will be over; the day too where that is not today. */
+static void format_left(char *out, size_t capacity, double seconds) {
+    const time_t now = time(NULL), end = now + (time_t)(seconds + 0.5);
+    struct tm today, then;
+    format_seconds(out, capacity, seconds);
+    const size_t length = strlen(out);
+    if (!(seconds >= 60 && seconds < 1e9) || localtime_r(&now, &today) == NULL || localtime_r(&end, &then) == NULL)
+        snprintf(out + length, capacity - length, " left");
+    else if (strftime(out + length, capacity - length,
+                      today.tm_yday == then.tm_yday && today.tm_year == then.tm_year ? " left, until %H:%M"
+                                                                                     : " left, until %b %e %H:%M",
+                      &then) == 0)
+        out[length] = '\0';
+}
+
 static void progress_draw(struct progress *progress, double now) {
     enum { BAR = 24 };
-    char left[32] = "", bar[BAR * 3 + 1] = "";
-    const double elapsed = now - progress->start, rate = elapsed > 0 ? (double)progress->done / elapsed : 0;
-    if (progress->total > 0 && progress->done > 0) {
+    char left[64] = "", bar[BAR * 3 + 1] = "";
+    const double elapsed = now - progress->start, here = (double)(progress->done - progress->first);
+    const double rate = elapsed > 0 ? here / elapsed : 0;
+    if (progress->total > 0 && here > 0) {
         const double share = (double)progress->done / (double)progress->total;
-        format_seconds(left, sizeof left, elapsed / share - elapsed);
+        format_left(left, sizeof left, (double)(progress->total - progress->done) / rate);
         for (int i = 0; i < BAR; i++) strcat(bar, i < (int)(share * BAR) ? "━" : "╌");
     }
     char line[512];
     if (progress->total > 0) {
-        snprintf(line, sizeof line, "%s %s %llu/%llu %s  %.1f/s  %s left  %s", progress->label,
+        snprintf(line, sizeof line, "%s %s %llu/%llu %s  %.1f/s  %s  %s", progress->label,
                  progress->terminal ? bar : "", (unsigned long long)progress->done, (unsigned long long)progress->total,
                  progress->unit, rate, left, progress->note);
     } else {

@@ -331,17 +331,32 @@ static bool bench_lora(struct shape_case *c) {
     return true;
 }
 
-/* One model in one type. Decoding comes first: the score head then takes lm_head's place. */
-static bool bench_type(struct bench *bench, const struct model_config *config, enum dtype dtype, struct error *error) {
+/* How the weights are stored and multiplied. */
+static const struct way {
+    const char *name;
+    enum compute_type type; /* that --compute asks for */
+    enum dtype dtype;
+    enum compute_type arithmetic;
+} ways[] = {
+    {"f32", COMPUTE_F32, DTYPE_F32, COMPUTE_AUTO},
+    {"bf16 weights", COMPUTE_BF16, DTYPE_BF16, COMPUTE_AUTO},
+    {"bf16", COMPUTE_BF16, DTYPE_BF16, COMPUTE_BF16},
+    {"int8", COMPUTE_INT8, DTYPE_INT8, COMPUTE_AUTO},
+};
+enum { WAYS = sizeof ways / sizeof ways[0] };
+
+/* One model in one way. Decoding comes first: the score head then takes lm_head's place. */
+static bool bench_way(struct bench *bench, const struct model_config *config, const struct way *way,
+                      struct error *error) {
     struct shape_case *c = memory_zero(1, sizeof *c);
     if (c == NULL) return memory_error(error, sizeof *c, "the measurements");
     c->bench = bench;
-    c->type = dtype == DTYPE_F32 ? "f32" : dtype == DTYPE_BF16 ? "bf16" : "int8";
+    c->type = way->name;
     c->error = error;
     for (int t = 0; t < TOKENS; t++) c->tokens[t] = (int32_t)(t * 7919 % config->V);
     c->offsets[1] = TOKENS;
     c->batch = (struct batch){.T = TOKENS, .N = 1, .tokens = c->tokens, .offsets = c->offsets};
-    bool done = random_decoder(&c->decoder, config, dtype, error) && bench_decoding(c);
+    bool done = random_decoder(&c->decoder, config, way->dtype, error) && bench_decoding(c);
     decode_close(c->decode);
     kv_cache_close(c->cache);
     memory_free(c->token_logits);
@@ -366,7 +381,6 @@ bool bench_shape_check(const char *shape, struct error *error) {
 }
 
 bool bench_shape(struct bench *bench, const char *shape, enum compute_type type, struct error *error) {
-    static const enum dtype types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_INT8};
     const struct shape *found = find_shape(shape);
     if (found == NULL) return bench_shape_check(shape, error);
     const struct model_config *config = &found->config;
@@ -377,18 +391,18 @@ bool bench_shape(struct bench *bench, const char *shape, enum compute_type type,
     const int repeats = found == &shapes[0] ? 5 : found == &shapes[1] ? 3 : 1;
     if (bench->repeats > repeats) bench->repeats = repeats;
     bench_begin(bench, "shape", heading);
-    for (int t = 0; t < 3; t++) {
-        if (type != COMPUTE_AUTO && type != (enum compute_type)(COMPUTE_F32 + t)) continue;
+    for (int w = 0; w < WAYS; w++) {
+        const struct way *way = &ways[w];
+        if (type != COMPUTE_AUTO && type != way->type) continue;
         /* The activations of a step of 512 tokens that are kept for its backward, about. */
         const double activations =
             (double)config->L * TOKENS * 4 * (double)(6 * config->C + 2 * config->H * config->D + 3 * config->F) + 1e9;
-        if (model_bytes(config, types[t]) + activations > available()) {
-            log_warning("%s in %s does not fit into the memory that is free", found->title,
-                        compute_name((enum compute_type)(COMPUTE_F32 + t)));
+        if (model_bytes(config, way->dtype) + activations > available()) {
+            log_warning("%s in %s does not fit into the memory that is free", found->title, way->name);
             continue;
         }
-        compute_start(types[t] == DTYPE_BF16 && type == COMPUTE_BF16 ? COMPUTE_BF16 : COMPUTE_AUTO);
-        if (!bench_type(bench, config, types[t], error)) return false;
+        compute_start(way->arithmetic);
+        if (!bench_way(bench, config, way, error)) return false;
     }
     bench_end(bench);
     bench_flush(bench);

@@ -4,29 +4,37 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "train/cluster.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#ifdef CASEMIX_MPI
+#define CASEMIX_BUILD " (MPI)"
+#else
+#define CASEMIX_BUILD ""
+#endif
+
 struct command {
     const char *name, *summary;
     bool (*run)(int argc, char **argv, struct error *error);
+    bool on_ranks; /* shares its work out among the ranks of an MPI job */
 };
 
 static const struct command commands[] = {
-    {"predict", "code notes: ranked DRGs with probability, weight and stay", command_predict},
-    {"drg", "look up the MS-DRG catalog (v34, v43)", command_drg},
-    {"eval", "score a model on a dataset", command_eval},
-    {"metrics", "the papers' metrics from logits and labels", command_metrics},
-    {"report", "a run and its evaluation as one HTML page", command_report},
-    {"reward", "DRG-Sapphire's rewards on written answers", command_reward},
-    {"generate", "a causal model goes on from a prompt, or answers in a conversation", command_generate},
-    {"train", "train a model or a tokenizer from a recipe", command_train},
-    {"prepare", "MIMIC-IV's notes and DRGs to a dataset for training", command_prepare},
-    {"export", "write a model with its adapters merged", command_export},
-    {"synth", "write a synthetic cohort in MIMIC-IV's file format", command_synth},
-    {"tokenize", "text to token ids and back", command_tokenize},
-    {"bench", "measure this machine and casemix on it", command_bench},
+    {"predict", "code notes: ranked DRGs with probability, weight and stay", command_predict, false},
+    {"drg", "look up the MS-DRG catalog (v34, v43)", command_drg, false},
+    {"eval", "score a model on a dataset", command_eval, false},
+    {"metrics", "the papers' metrics from logits and labels", command_metrics, false},
+    {"report", "a run and its evaluation as one HTML page", command_report, false},
+    {"reward", "DRG-Sapphire's rewards on written answers", command_reward, false},
+    {"generate", "a causal model goes on from a prompt, or answers in a conversation", command_generate, false},
+    {"train", "train a model or a tokenizer from a recipe", command_train, true},
+    {"prepare", "MIMIC-IV's notes and DRGs to a dataset for training", command_prepare, false},
+    {"export", "write a model with its adapters merged", command_export, false},
+    {"synth", "write a synthetic cohort in MIMIC-IV's file format", command_synth, false},
+    {"tokenize", "text to token ids and back", command_tokenize, false},
+    {"bench", "measure this machine and casemix on it", command_bench, false},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -80,23 +88,37 @@ static bool run(int argc, char **argv, struct error *error) {
         return true;
     }
     if (strcmp(name, "--version") == 0) {
-        puts("casemix " CASEMIX_VERSION);
+        puts("casemix " CASEMIX_VERSION CASEMIX_BUILD);
         return true;
     }
     for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1, error);
+        if (strcmp(name, commands[i].name) != 0) continue;
+        if (cluster_ranks() == 1 || commands[i].on_ranks) return commands[i].run(argc - 1, argv + 1, error);
+        return error_usage(error, "%s does not share its work out: start it without mpirun", name);
     }
     return unknown_command(name, error);
+}
+
+/* One rank speaks for all where all know of the error, or read the same command line. */
+static void print_error(const struct error *error) {
+    if (!cluster_is_first() && (cluster_error_is_shared() || error->usage)) return;
+    if (cluster_is_first())
+        fprintf(stderr, "casemix: %s\n", error->message);
+    else
+        fprintf(stderr, "casemix: rank %d: %s\n", cluster_rank(), error->message);
+    if (error->hint[0] != '\0') fprintf(stderr, "  %s\n", error->hint);
 }
 
 int main(int argc, char **argv) {
     /* Writing to a closed pipe then fails like any other write, and `casemix … | head` ends without a message. */
     signal(SIGPIPE, SIG_DFL);
     struct error error = {0};
-    bool done = run(argc, argv, &error);
+    bool done = cluster_start(&error);
+    log_quiet(!cluster_is_first());
+    done = done && run(argc, argv, &error);
     if (done && (fflush(stdout) != 0 || ferror(stdout))) done = error_system(&error, "standard output");
+    if (!done) print_error(&error);
+    cluster_finish(done || error.usage);
     if (done) return 0;
-    fprintf(stderr, "casemix: %s\n", error.message);
-    if (error.hint[0] != '\0') fprintf(stderr, "  %s\n", error.hint);
     return error.usage ? 2 : 1;
 }

@@ -303,6 +303,9 @@ static bool align_matrix(struct arena *copies, const char *name, struct matrix *
     return true;
 }
 
+/* Tensors from so many bytes on give their pages back after the check. */
+enum { RELEASED = 1 << 16 };
+
 /* The tensor's data as a matrix, if they are floats and finite. */
 static bool view_tensor(const struct safetensors *set, const struct stored_tensor *tensor, int64_t rows, int64_t cols,
                         struct matrix *matrix, struct error *error) {
@@ -315,6 +318,9 @@ static bool view_tensor(const struct safetensors *set, const struct stored_tenso
     *matrix = (struct matrix){dtype, rows, cols, tensor->data};
     if (!align_matrix(set->copies, tensor->name, matrix, error)) return false;
     const int64_t bad = matrix_find_nonfinite(matrix);
+    /* Who reads it next may be a quantiser that reads it once: a checkpoint is never resident whole for the check. */
+    const size_t bytes = (size_t)(rows * cols) * dtype_size(dtype);
+    if (bytes >= RELEASED) safetensors_release(set, tensor->data, bytes);
     if (bad < 0) return true;
     error_set(error, "%s: tensor %s holds a NaN or an infinity at element %lld", tensor->file, tensor->name,
               (long long)bad);

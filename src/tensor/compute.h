@@ -13,8 +13,9 @@
 struct error;
 struct text;
 
-/* --compute. F32: f32 arithmetic with the ways that need no measurement. BF16: large products with bf16 weights round
- * their activations to bf16 too. INT8: for decoder_quantise; nothing here changes. */
+/* --compute. F32: f32 arithmetic with the ways that need no measurement. BF16: products with bf16 weights round their
+ * activations to bf16 too, few rows only where the processor has an instruction for it. INT8: for decoder_quantise;
+ * nothing here changes. */
 enum compute_type { COMPUTE_AUTO, COMPUTE_F32, COMPUTE_BF16, COMPUTE_INT8 };
 
 /* "auto", "f32", "bf16", "int8"; anything else is a usage error. */

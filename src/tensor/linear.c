@@ -6,6 +6,7 @@
 #include "tensor/int8.h"
 #include "tensor/matmul.h"
 #include "tensor/small_product.h"
+#include "tensor/small_product_bf16.h"
 #include <string.h>
 
 /* Floats in a panel: 2 MiB. */
@@ -92,6 +93,15 @@ static void forward_bf16(float *y, const float *x, const struct matrix *weight, 
     if (t < T) forward_panels(y + t * O, x + t * I, weight, T - t, accumulate, panel, WAY_SGEMM);
 }
 
+/* Few rows, by the kernels that read the weight once. */
+static void multiply_few(float *y, const float *x, const struct matrix *weight, int64_t T, bool accumulate,
+                         enum product_way way) {
+    if (way == WAY_BF16 && weight->dtype == DTYPE_BF16 && small_product_bf16_is_possible())
+        small_product_bf16(y, x, weight, T, accumulate);
+    else
+        small_product(y, weight->rows, x, weight->cols, weight, T, 1, accumulate);
+}
+
 void linear_forward(float *y, const float *x, const struct matrix *weight, const struct matrix *bias, int64_t T,
                     bool accumulate, float *panel) {
     const int64_t O = weight->rows, I = weight->cols;
@@ -101,7 +111,7 @@ void linear_forward(float *y, const float *x, const struct matrix *weight, const
     if (weight->dtype == DTYPE_INT8)
         int8_forward(y, x, weight, T, accumulate, panel);
     else if (T <= choice->few_rows[kind] && I <= SMALL_PRODUCT_INPUTS)
-        small_product(y, O, x, I, weight, T, 1, accumulate);
+        multiply_few(y, x, weight, T, accumulate, way);
     else if (way == WAY_BF16 && weight->dtype == DTYPE_BF16 && matmul_bf16_is_possible())
         forward_bf16(y, x, weight, T, accumulate, panel);
     else

@@ -1,6 +1,7 @@
 /* What a run will hold in memory, foretold before it begins: what is resident when model and data are open, and what is
  * still to come. Layers are computed twice where their activations would not fit. */
 #include "base/error.h"
+#include "train/cluster.h"
 #include "train/training.h"
 #include <stdio.h>
 #include <sys/resource.h>
@@ -12,7 +13,8 @@
 
 /* Bytes that the run will hold, by what for. */
 struct need {
-    size_t resident;              /* already: program, data, tokenizer, weights, trained tensors */
+    size_t resident;              /* already: program, data, tokenizer, trained tensors; and the weights */
+    size_t mapped;                /* of that, weights whose pages are read only when the run begins */
     size_t frozen, trained, data; /* of that */
     size_t moments, buffers;      /* to come, besides the activations */
 };
@@ -32,7 +34,8 @@ static size_t highest_memory(void) {
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
 }
 
-/* Memory that can be had without swapping: MemAvailable of /proc/meminfo; 0 if that cannot be read. */
+/* Memory that can be had without swapping: MemAvailable of /proc/meminfo, shared with the other ranks on this machine;
+ * 0 if that cannot be read. */
 static size_t available_memory(void) {
     FILE *file = fopen("/proc/meminfo", "r");
     char line[256];
@@ -41,7 +44,7 @@ static size_t available_memory(void) {
         if (sscanf(line, "MemAvailable: %zu kB", &kilobytes) == 1) break;
     }
     if (file != NULL) fclose(file);
-    return kilobytes * 1024;
+    return kilobytes * 1024 / (size_t)cluster_local_ranks();
 }
 
 static const struct parameters *trained(const struct training *training) {
@@ -55,8 +58,11 @@ static struct need training_need(const struct training *training) {
     const size_t tokens =
         (size_t)(training->data.starts[training->data.count] + training->dev.starts[training->dev.count]);
     const size_t T = (size_t)training->micro_tokens, N = (size_t)training->micro_sequences;
-    return (struct need){.resident = resident_memory(),
-                         .frozen = decoder ? decoder_frozen_bytes(&training->decoder) : 0,
+    const size_t frozen = decoder ? decoder_frozen_bytes(&training->decoder) : 0;
+    const bool mapped = decoder && training->decoder.checkpoint != NULL && training->decoder.quantised == NULL;
+    return (struct need){.resident = resident_memory() + (mapped ? frozen : 0),
+                         .mapped = mapped ? frozen : 0,
+                         .frozen = frozen,
                          .trained = 2 * total,
                          .data = tokens * sizeof(int32_t),
                          .moments = 2 * total,
@@ -75,7 +81,7 @@ bool training_plan_memory(struct training *training, struct error *error) {
     const size_t wanted = (size_t)training->settings->memory, available = available_memory();
     const size_t others = need.moments + need.buffers;
     /* A twentieth stays free for what others on the machine do. */
-    const size_t limit = wanted > 0 ? wanted : available == 0 ? 0 : need.resident + available / 20 * 19;
+    const size_t limit = wanted > 0 ? wanted : available == 0 ? 0 : need.resident - need.mapped + available / 20 * 19;
     training->plan = (struct run_plan){
         .T = training->micro_tokens, .N = training->micro_sequences, .rows = training->micro_sequences, .train = true};
     if (limit > 0 && limit <= need.resident + others) {

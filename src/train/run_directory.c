@@ -1,22 +1,130 @@
 /* The run directory: what stands in it from the start, the best model so far, and the log. */
+#include "train/run_directory.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "model/classifier.h"
+#include "train/cluster.h"
 #include "train/trainable.h"
 #include "train/training.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
-static bool run_path(const struct training *training, char *path, size_t capacity, const char *name,
+bool run_path(const char *run, char *path, size_t capacity, const char *name, struct error *error) {
+    return path_join(path, capacity, run, name) || error_set(error, "%s: path too long", run);
+}
+
+/* Removes the NAME.partial-PID of processes that were killed while they wrote. The directory is locked. */
+static void remove_partial_files(const char *run) {
+    DIR *directory = opendir(run);
+    char path[4096];
+    for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
+        if (strstr(entry->d_name, ".partial-") != NULL && path_join(path, sizeof path, run, entry->d_name))
+            unlink(path);
+    }
+    if (directory != NULL) closedir(directory);
+}
+
+static bool lock(struct run_directory *directory, struct error *error) {
+    directory->descriptor = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory->descriptor < 0) return error_system(error, "%s", directory->path);
+    /* Some network file systems lock no directories: there the user must see to it. */
+    if (flock(directory->descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true;
+    error_set(error, "%s: another process is training into it", directory->path);
+    return error_hint(error, "wait for it or stop it; it leaves a checkpoint on SIGTERM");
+}
+
+/* Whether RUN/recipe.yaml is this recipe. */
+static bool has_recipe(const char *path, const struct text *recipe) {
+    struct text there = {0};
+    struct error ignored = {0};
+    const bool same = path_exists(path) && file_read(&there, path, (size_t)1 << 20, &ignored) &&
+                      there.length == recipe->length && memcmp(there.data, recipe->data, there.length) == 0;
+    text_free(&there);
+    return same;
+}
+
+/* What --resume finds in a directory that is there. */
+static bool find_run(struct run_directory *directory, const struct text *recipe, const char *recipe_path,
                      struct error *error) {
-    return path_join(path, capacity, training->settings->out, name) ||
-           error_set(error, "%s: path too long", training->settings->out);
+    char checkpoint[4096];
+    if (!run_path(directory->path, checkpoint, sizeof checkpoint, "checkpoint.bin", error)) return false;
+    directory->goes_on = path_exists(checkpoint);
+    if (directory->goes_on || directory_is_empty(directory->path) || has_recipe(recipe_path, recipe)) return true;
+    error_set(error, "%s: no checkpoint to resume from, and no run of this recipe", directory->path);
+    return error_hint(error, "start the run without --resume, in a directory of its own");
+}
+
+bool run_directory_open(struct run_directory *directory, const char *path, const struct text *recipe, bool resume,
+                        struct error *error) {
+    char recipe_path[4096];
+    *directory = (struct run_directory){.path = path, .descriptor = -1};
+    if (!cluster_is_first()) return true;
+    if (!run_path(path, recipe_path, sizeof recipe_path, "recipe.yaml", error)) return false;
+    if (resume && !path_is_directory(path)) {
+        error_set(error, "%s: no checkpoint to resume from", path);
+        return error_hint(error, "start the run without --resume");
+    }
+    if (!directory_create(path, error) || !lock(directory, error)) return false;
+    if (!resume && !directory_is_empty(path)) {
+        error_set(error, "%s: the directory is not empty", path);
+        return error_hint(error, "name another --out, or go on with that run by --resume");
+    }
+    if (resume) remove_partial_files(path);
+    if (resume && !find_run(directory, recipe, recipe_path, error)) return false;
+    return directory->goes_on || file_write(recipe_path, recipe->data, recipe->length, error);
+}
+
+void run_directory_close(struct run_directory *directory) {
+    if (directory->descriptor >= 0) close(directory->descriptor);
+    directory->descriptor = -1;
+}
+
+bool run_log(const char *run, const char *line, struct error *error) {
+    char path[4096];
+    if (!run_path(run, path, sizeof path, "log.jsonl", error)) return false;
+    FILE *file = fopen(path, "a");
+    if (file == NULL) return error_system(error, "%s", path);
+    const bool written = fprintf(file, "%s\n", line) > 0;
+    return (fclose(file) == 0 && written) || error_system(error, "%s: write failed", path);
+}
+
+/* Whether a line of the log is JSON, and of a step up to `step`. */
+static bool line_is_kept(const char *line, size_t length, int64_t step) {
+    struct json *document;
+    int64_t own;
+    if (!json_parse(&document, "log.jsonl", line, length, NULL)) return false;
+    const bool kept = json_integer(json_member(json_root(document), "step"), &own) && own <= step;
+    json_free(document);
+    return kept;
+}
+
+bool run_cut_log(const char *run, int64_t step, struct error *error) {
+    char path[4096];
+    struct text log = {0}, kept = {0};
+    if (!run_path(run, path, sizeof path, "log.jsonl", error)) return false;
+    if (!path_exists(path)) return true;
+    bool done = file_read(&log, path, 0, error);
+    for (size_t at = 0; done && at < log.length;) {
+        const char *line = log.data + at, *feed = memchr(line, '\n', log.length - at);
+        if (feed == NULL) break; /* a crash cut it short */
+        const size_t length = (size_t)(feed - line) + 1;
+        if (line_is_kept(line, length - 1, step)) text_append(&kept, line, length);
+        at += length;
+    }
+    done = done && text_ok(&kept, error) && file_write(path, kept.data == NULL ? "" : kept.data, kept.length, error);
+    text_free(&log);
+    text_free(&kept);
+    return done;
 }
 
 /* The card of an adapter names its base by absolute path, and by the hash of its config.json. */
@@ -88,22 +196,8 @@ static bool write_config(const struct training *training, struct error *error) {
     return done;
 }
 
-bool training_prepare_directory(const struct training *training, struct error *error) {
-    const struct train_settings *settings = training->settings;
-    char path[4096];
-    if (settings->resume) {
-        if (!run_path(training, path, sizeof path, "checkpoint.bin", error)) return false;
-        if (path_exists(path)) return true;
-        error_set(error, "%s: no checkpoint to resume from", settings->out);
-        return error_hint(error, "start the run without --resume");
-    }
-    if (!directory_is_empty(settings->out)) {
-        error_set(error, "%s: the directory is not empty", settings->out);
-        return error_hint(error, "name another --out, or go on with that run by --resume");
-    }
-    return directory_create(settings->out, error) && run_path(training, path, sizeof path, "recipe.yaml", error) &&
-           file_write(path, settings->recipe_text->data, settings->recipe_text->length, error) &&
-           trainable_write_reader(training, error) && write_config(training, error) && write_card(training, error);
+bool training_write_files(const struct training *training, struct error *error) {
+    return trainable_write_reader(training, error) && write_config(training, error) && write_card(training, error);
 }
 
 bool training_save_model(const struct training *training, struct error *error) {
@@ -112,48 +206,4 @@ bool training_save_model(const struct training *training, struct error *error) {
         return training->network.call->write(training->network.model, settings->out, training->train->save_dtype,
                                              error);
     return decoder_write_adapter(&training->decoder, settings->out, settings->model, error);
-}
-
-bool training_log(const struct training *training, const char *line, struct error *error) {
-    char path[4096];
-    if (!run_path(training, path, sizeof path, "log.jsonl", error)) return false;
-    FILE *file = fopen(path, "a");
-    if (file == NULL) return error_system(error, "%s", path);
-    const bool written = fprintf(file, "%s\n", line) > 0;
-    return (fclose(file) == 0 && written) || error_system(error, "%s: write failed", path);
-}
-
-/* Lines kept while the log is cut. */
-struct cut {
-    struct text kept;
-    int64_t step;
-};
-
-static bool keep_line(void *context, uint64_t line, const json_node *root, struct error *error) {
-    struct cut *cut = context;
-    (void)line;
-    (void)error;
-    int64_t step;
-    if (!json_integer(json_member(root, "step"), &step) || step > cut->step) return true;
-    text_add_char(&cut->kept, '{');
-    for (const json_node *member = json_first(root); member != NULL; member = json_next(member)) {
-        text_printf(&cut->kept, "%s\"%s\": ", member == json_first(root) ? "" : ", ", json_name(member));
-        text_add_json_double(&cut->kept, json_number(member));
-    }
-    text_add(&cut->kept, "}\n");
-    return true;
-}
-
-bool training_cut_log(const struct training *training, int64_t step, struct error *error) {
-    char path[4096];
-    struct cut cut = {.step = step};
-    if (!run_path(training, path, sizeof path, "log.jsonl", error)) return false;
-    if (!path_exists(path)) return true;
-    /* A last line that a crash cut short is no JSON: what stands before it is kept. */
-    struct error ignored = {0};
-    json_lines(path, keep_line, &cut, &ignored);
-    const bool done = text_ok(&cut.kept, error) &&
-                      file_write(path, cut.kept.data == NULL ? "" : cut.kept.data, cut.kept.length, error);
-    text_free(&cut.kept);
-    return done;
 }

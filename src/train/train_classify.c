@@ -1,22 +1,12 @@
-/* The loop that trains a classifier. It reads from top to bottom: a step is batch, micro-batches, gradient, update;
- * then come log, dev and checkpoint. */
+/* Training a classifier: what a batch is, its micro-batches, their gradient, and the loss on dev; the loop around it is
+ * train/loop's. */
 #include "train/train_classify.h"
 #include "base/error.h"
-#include "base/file.h"
-#include "base/log.h"
-#include "tensor/kernels.h"
+#include "train/cluster.h"
+#include "train/loop.h"
 #include "train/training.h"
-#include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-
-static volatile sig_atomic_t stop_requested;
-
-static void request_stop(int signal_number) {
-    (void)signal_number;
-    stop_requested = 1;
-}
 
 /* Copies the sequences order[first … end) into the micro-batch. */
 static struct batch pack(struct training *training, const struct encoded *from, const uint32_t *order, int64_t first,
@@ -46,199 +36,139 @@ static int64_t micro_end(const struct training *training, const struct encoded *
     return i;
 }
 
+/* A row of sequences, order[first …] or first …, that ranks share out by their tokens. */
+struct row {
+    const struct encoded *from;
+    const uint32_t *order;
+    int64_t first;
+};
+
+static int64_t sequence_tokens(const void *context, int64_t index) {
+    const struct row *row = context;
+    const size_t sequence = row->order == NULL ? (size_t)(row->first + index) : row->order[row->first + index];
+    return row->from->starts[sequence + 1] - row->from->starts[sequence];
+}
+
 static double sum_losses(const struct training *training, int64_t N) {
     double sum = 0;
     for (int64_t n = 0; n < N; n++) sum += (double)training->losses[n];
     return sum;
 }
 
-/* The gradient of the mean loss of one batch of sequences, whatever micro-batches it is cut into. */
-static double batch_gradient(struct training *training, int64_t first, int64_t end) {
+/* This rank's share of the gradient of the mean loss of the sequences first … end - 1, whatever micro-batches it is cut
+ * into. */
+static double batch_gradient(struct training *training, int64_t step, int64_t first, int64_t end, int64_t *tokens) {
     const struct network *network = &training->network;
-    struct parameters *set = network->call->parameters(network->model);
+    const struct row sequences = {&training->data, training->order, first};
     const float share = 1.0f / (float)(end - first);
     double loss = 0;
-    memset(set->gradients, 0, (size_t)set->total * sizeof *set->gradients);
-    for (int64_t from = first; from < end;) {
-        const int64_t to = micro_end(training, &training->data, training->order, from, end);
+    int64_t from, stop;
+    cluster_share(end - first, sequence_tokens, &sequences, &from, &stop);
+    for (from += first, stop += first; from < stop;) {
+        const int64_t to = micro_end(training, &training->data, training->order, from, stop);
         const struct batch batch = pack(training, &training->data, training->order, from, to);
-        const uint64_t dropout = (uint64_t)training->settings->recipe->seed * 1000003 +
-                                 (uint64_t)(training->state.step * 4099 + from - first + 1);
+        const uint64_t dropout =
+            (uint64_t)training->settings->recipe->seed * 1000003 + (uint64_t)(step * 4099 + from - first + 1);
         network->call->forward(network->model, training->run, &batch, dropout, training->logits);
         objective_gradient(&training->objective, training->losses, training->logits, training->micro_labels, batch.N,
                            share);
         network->call->backward(network->model, training->run, &batch, training->logits);
         loss += sum_losses(training, batch.N);
-        training->state.tokens += batch.T;
+        *tokens += batch.T;
         from = to;
     }
     return loss / (double)(end - first);
 }
 
-/* Says which tensor went wrong first, in the order of the model. */
-static bool diverged(const struct training *training, double loss, double norm, struct error *error) {
-    const struct parameters *set = training->network.call->parameters(training->network.model);
-    const char *tensor = "the loss itself";
-    for (size_t i = 0; i < set->count; i++) {
-        const struct matrix gradient = {DTYPE_F32, set->items[i].rows, set->items[i].cols, parameter_gradient(set, i)};
-        if (matrix_find_nonfinite(&gradient) < 0) continue;
-        tensor = set->items[i].name;
-        break;
-    }
-    error_set(error, "step %lld: loss %g, gradient norm %g; the first tensor with a gradient that is no number is %s",
-              (long long)training->state.step, loss, norm, tensor);
-    return error_hint(error, "the last checkpoint is kept; lower train.learning_rate or train.max_grad_norm");
-}
-
-static bool train_step(struct training *training, double *loss, double *norm, struct error *error) {
-    const int64_t epoch = training->state.step / training->steps_per_epoch,
-                  place = training->state.step % training->steps_per_epoch;
+static bool step_gradient(void *context, int64_t step, struct batch_part *part, struct error *error) {
+    struct training *training = context;
+    const int64_t epoch = step / training->steps_per_epoch, place = step % training->steps_per_epoch;
+    (void)error;
     if (epoch != training->order_epoch) {
         encoded_shuffle(training->order, training->data.count, (uint64_t)training->settings->recipe->seed, epoch);
         training->order_epoch = epoch;
     }
     const int64_t first = place * training->train->batch_size, count = (int64_t)training->data.count;
     const int64_t end = first + training->train->batch_size < count ? first + training->train->batch_size : count;
-    *loss = batch_gradient(training, first, end);
-    const struct parameters *set = training->network.call->parameters(training->network.model);
-    *norm = gradient_norm(set);
-    if (!isfinite(*loss) || !isfinite(*norm)) return diverged(training, *loss, *norm, error);
-    adamw_update(&training->optimizer, set, schedule_rate(&training->schedule, training->state.step), *norm);
-    training->state.step++;
-    training->state.loss_sum += *loss;
-    training->state.loss_count++;
+    part->loss = batch_gradient(training, step, first, end, &part->tokens);
     return true;
 }
 
-/* Mean loss and hits on dev. */
-static double evaluate_dev(struct training *training, struct objective_hits *hits) {
+/* Mean loss on dev, and shares of it whose DRG, base and severity are right. */
+struct dev_means {
+    double loss, drg, base, severity;
+};
+
+static struct dev_means evaluate_dev(struct training *training) {
     const struct network *network = &training->network;
     const int64_t count = (int64_t)training->dev.count;
+    const struct row sequences = {&training->dev, NULL, 0};
+    struct objective_hits hits = {0};
     double sum = 0;
-    *hits = (struct objective_hits){0};
-    for (int64_t from = 0; from < count;) {
-        const int64_t to = micro_end(training, &training->dev, NULL, from, count);
+    int64_t from, stop;
+    cluster_share(count, sequence_tokens, &sequences, &from, &stop);
+    while (from < stop) {
+        const int64_t to = micro_end(training, &training->dev, NULL, from, stop);
         const struct batch batch = pack(training, &training->dev, NULL, from, to);
         network->call->forward(network->model, training->run, &batch, 0, training->logits);
         objective_count(&training->objective, &training->labels, training->logits, training->micro_labels, batch.N,
-                        hits);
+                        &hits);
         objective_losses(&training->objective, training->losses, training->logits, training->micro_labels, batch.N);
         sum += sum_losses(training, batch.N);
         from = to;
     }
-    return sum / (double)count;
+    double sums[] = {sum, (double)hits.drg, (double)hits.base, (double)hits.severity};
+    cluster_sum_doubles(sums, sizeof sums / sizeof sums[0]);
+    const double all = (double)count;
+    return (struct dev_means){sums[0] / all, sums[1] / all, sums[2] / all, sums[3] / all};
 }
 
-static bool log_step(struct training *training, double norm, struct error *error) {
-    struct progress_state *state = &training->state;
-    const double seconds = time_now() - training->started, mean = state->loss_sum / (double)state->loss_count;
-    char line[512];
-    snprintf(line, sizeof line,
-             "{\"step\": %lld, \"epoch\": %.6g, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, \"tokens\": %lld, "
-             "\"tokens_per_second\": %.0f, "
-             "\"seconds\": %.2f}",
-             (long long)state->step, (double)state->step / (double)training->steps_per_epoch, mean, norm,
-             schedule_rate(&training->schedule, state->step - 1), (long long)state->tokens,
-             (double)(state->tokens - training->tokens_at_start) / (seconds > 0 ? seconds : 1), seconds);
-    state->loss_sum = 0;
-    state->loss_count = 0;
-    return training_log(training, line, error);
+static bool evaluate(void *context, struct dev_score *found, struct error *error) {
+    struct training *training = context;
+    const struct dev_means means = evaluate_dev(training);
+    found->score = means.loss;
+    text_printf(&found->members, "\"dev_loss\": %.9g, \"dev_acc1\": %.9g", means.loss, means.drg);
+    if (training->objective.part_count > 1)
+        text_printf(&found->members, ", \"dev_acc_base\": %.9g, \"dev_acc_cc\": %.9g", means.base, means.severity);
+    snprintf(found->note, sizeof found->note, "dev loss %.3f acc@1 %.1f %%", means.loss, 100 * means.drg);
+    return text_ok(&found->members, error);
 }
 
-/* Dev loss; the best model so far becomes the run's. */
-static bool evaluate(struct training *training, struct progress *progress, struct error *error) {
-    struct progress_state *state = &training->state;
-    struct objective_hits hits;
-    const double loss = evaluate_dev(training, &hits), count = (double)training->dev.count;
-    const bool better = loss < state->best_loss;
-    state->stale = better ? 0 : state->stale + 1;
-    if (better) {
-        state->best_loss = loss;
-        state->best_step = state->step;
-        if (!training_save_model(training, error)) return false;
-    }
-    char line[320], parts[96] = "";
-    if (training->objective.part_count > 1) {
-        snprintf(parts, sizeof parts, "\"dev_acc_base\": %.9g, \"dev_acc_cc\": %.9g, ", (double)hits.base / count,
-                 (double)hits.severity / count);
-    }
-    snprintf(line, sizeof line,
-             "{\"step\": %lld, \"dev_loss\": %.9g, \"dev_acc1\": %.9g, %s\"best_step\": %lld, \"seconds\": %.2f}",
-             (long long)state->step, loss, (double)hits.drg / count, parts, (long long)state->best_step,
-             time_now() - training->started);
-    progress_note(progress, "dev loss %.3f acc@1 %.1f %%", loss, 100 * (double)hits.drg / count);
-    return training_log(training, line, error);
+static bool save_model(void *context, struct error *error) {
+    return training_save_model(context, error);
 }
 
-static bool save_checkpoint(const struct training *training, struct error *error) {
-    char path[4096];
-    if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin"))
-        return error_set(error, "%s: path too long", training->settings->out);
-    return checkpoint_write(path, training->fingerprint, &training->state,
-                            training->network.call->parameters(training->network.model), &training->optimizer, error);
-}
-
-static bool load_checkpoint(struct training *training, struct error *error) {
-    char path[4096];
-    if (!path_join(path, sizeof path, training->settings->out, "checkpoint.bin"))
-        return error_set(error, "%s: path too long", training->settings->out);
-    return checkpoint_read(path, training->fingerprint, &training->state,
-                           training->network.call->parameters(training->network.model), &training->optimizer, error) &&
-           training_cut_log(training, training->state.step, error);
-}
-
-static bool must_stop(const struct training *training) {
-    return stop_requested ||
-           (training->settings->stop_after > 0 && training->state.step >= training->settings->stop_after);
-}
-
-static bool run_steps(struct training *training, struct progress *progress, struct error *error) {
-    const struct recipe_train *t = training->train;
-    struct progress_state *state = &training->state;
-    while (state->step < training->steps && !(t->patience > 0 && state->stale >= t->patience)) {
-        if (must_stop(training)) {
-            if (!save_checkpoint(training, error)) return false;
-            error_set(error, "stopped after step %lld of %lld", (long long)state->step, (long long)training->steps);
-            return error_hint(error, "go on with the same command and --resume");
-        }
-        double loss, norm;
-        if (!train_step(training, &loss, &norm, error)) return false;
-        const bool last = state->step == training->steps, evaluates = last || state->step % t->eval_every == 0;
-        if ((last || state->step % t->log_every == 0) && !log_step(training, norm, error)) return false;
-        if (evaluates && !evaluate(training, progress, error)) return false;
-        /* After each evaluation too, so that the best model on disk and the checkpoint never disagree. */
-        if ((evaluates || state->step % t->save_every == 0) && !save_checkpoint(training, error)) return false;
-        progress_update(progress, (uint64_t)state->step);
-    }
-    return true;
+static bool run_loop(struct training *training, const struct run_directory *directory, struct error *error) {
+    struct loop loop = {.method = {training, step_gradient, evaluate, save_model},
+                        .directory = directory,
+                        .train = training->train,
+                        .schedule = training->schedule,
+                        .steps = training->steps,
+                        .steps_per_epoch = training->steps_per_epoch,
+                        .stop_after = training->settings->stop_after,
+                        .fingerprint = training->fingerprint,
+                        .parameters = training->network.call->parameters(training->network.model),
+                        .optimizer = &training->optimizer};
+    loop_start(&loop);
+    return loop_run(&loop, error);
 }
 
 static bool run(struct training *training, struct error *error) {
-    if (!training_prepare_directory(training, error)) return false;
-    if (training->settings->resume && !load_checkpoint(training, error)) return false;
-    training->started = time_now();
-    training->tokens_at_start = training->state.tokens;
-    stop_requested = 0;
-    void (*interrupt)(int) = signal(SIGINT, request_stop), (*terminate)(int) = signal(SIGTERM, request_stop);
-    struct progress progress;
-    progress_start(&progress, "training", "steps", (uint64_t)training->steps);
-    progress.done = (uint64_t)training->state.step;
-    const bool done = run_steps(training, &progress, error);
-    progress_finish(&progress);
-    signal(SIGINT, interrupt);
-    signal(SIGTERM, terminate);
-    if (done)
-        log_info("best dev loss %.4f at step %lld; the model is in %s", training->state.best_loss,
-                 (long long)training->state.best_step, training->settings->out);
+    const struct train_settings *settings = training->settings;
+    struct run_directory directory;
+    const bool ready = run_directory_open(&directory, settings->out, settings->recipe_text, settings->resume, error) &&
+                       (directory.goes_on || !cluster_is_first() || training_write_files(training, error));
+    const bool done = cluster_agree(ready, error) && run_loop(training, &directory, error);
+    run_directory_close(&directory);
     return done;
 }
 
 bool train_classify(const struct train_settings *settings, struct error *error) {
     struct training training;
-    bool done = training_open(&training, settings, error);
-    if (done && settings->plan)
+    bool done = cluster_agree(training_open(&training, settings, error), error);
+    if (done && settings->plan && cluster_is_first())
         training_print_plan(&training);
-    else if (done)
+    else if (done && !settings->plan)
         done = run(&training, error);
     training_close(&training);
     return done;

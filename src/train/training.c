@@ -3,12 +3,11 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "model/names.h"
 #include "model/quantise.h"
+#include "train/model_identity.h"
 #include "train/trainable.h"
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -150,10 +149,20 @@ static bool open_buffers(struct training *training, struct error *error) {
     return network->call->run_open_planned(&training->run, network->model, &training->plan, error);
 }
 
+/* Of everything that a resumed run must find unchanged; the trained tensors themselves stand in the checkpoint. */
+static bool take_fingerprint(struct training *training, struct error *error) {
+    const struct train_settings *settings = training->settings;
+    const struct text *recipe = settings->recipe_text;
+    uint64_t parts[] = {training->data.fingerprint, training->dev.fingerprint, 0,
+                        settings->compute >= COMPUTE_BF16 ? (uint64_t)settings->compute : 0};
+    if (settings->model != NULL && !model_identity(&parts[2], settings->model, error)) return false;
+    training->fingerprint = hash_bytes(recipe->data, recipe->length, hash_bytes(parts, sizeof parts, 0));
+    return true;
+}
+
 bool training_open(struct training *training, const struct train_settings *settings, struct error *error) {
     const struct recipe_train *t = settings->recipe->train;
-    *training = (struct training){.settings = settings, .train = t, .order_epoch = -1, .started = time_now()};
-    training->state = (struct progress_state){.best_step = -1, .best_loss = (double)INFINITY};
+    *training = (struct training){.settings = settings, .train = t, .order_epoch = -1};
     if (!trainable_open_reader(training, error) || !open_data(training, error) ||
         !objective_open(&training->objective, settings->recipe, &training->labels, training->data.labels,
                         training->data.count, error) ||
@@ -166,11 +175,8 @@ bool training_open(struct training *training, const struct train_settings *setti
                                          .epsilon = t->epsilon,
                                          .weight_decay = t->weight_decay,
                                          .max_norm = t->max_grad_norm};
-    const struct text *recipe = settings->recipe_text;
-    training->fingerprint = hash_bytes(recipe->data, recipe->length, training->data.fingerprint) ^
-                            training->dev.fingerprint ^ (uint64_t)trained(training)->total ^
-                            (settings->compute >= COMPUTE_BF16 ? (uint64_t)settings->compute << 48 : 0);
-    return adamw_open(&training->optimizer, trained(training), error) && open_buffers(training, error);
+    return take_fingerprint(training, error) && adamw_open(&training->optimizer, trained(training), error) &&
+           open_buffers(training, error);
 }
 
 void training_close(struct training *training) {

@@ -6,9 +6,10 @@
 #include "data/dataset.h"
 #include "model/network.h"
 #include "model/text_reader.h"
-#include "train/checkpoint.h"
 #include "train/encoded.h"
 #include "train/objective.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
 #include "train/train_classify.h"
 
 struct training {
@@ -22,14 +23,13 @@ struct training {
     struct encoded data, dev;
     struct objective objective;
     enum network_family family; /* of what is trained */
-    struct decoder decoder; /* one of these three is what is trained… */
+    struct decoder decoder;     /* one of these three is what is trained… */
     struct encoder encoder;
     struct caml caml;
     struct network network; /* …through this */
     struct lora_settings lora;
     struct adamw optimizer;
     struct schedule schedule;
-    struct progress_state state;
     struct run_plan plan;
     struct network_run *run;               /* forward and backward of a micro-batch, and forward of dev */
     int64_t micro_tokens, micro_sequences; /* the largest micro-batch */
@@ -38,9 +38,7 @@ struct training {
     int64_t order_epoch;                      /* -1: none shuffled yet */
     int32_t *tokens, *offsets, *micro_labels; /* one micro-batch */
     float *logits, *losses;
-    uint64_t fingerprint;
-    double started; /* of this process */
-    int64_t tokens_at_start;
+    uint64_t fingerprint; /* of recipe, data and the model that is started from */
 };
 
 /* Opens data, tokenizer and model, and makes room for everything. Release with training_close, also after a failure. */
@@ -54,16 +52,10 @@ bool training_plan_memory(struct training *training, struct error *error);
 /* Prints what the run will need: parameters, memory, steps. */
 void training_print_plan(const struct training *training);
 
-/* The run directory: made (or, on resume, found), with the recipe, the tokenizer, config.json and casemix.json. */
-bool training_prepare_directory(const struct training *training, struct error *error);
+/* Puts what stands in a run directory from the start beside the recipe: tokenizer, config.json and casemix.json. */
+bool training_write_files(const struct training *training, struct error *error);
 
 /* The model as it now stands becomes the run's: model.safetensors, or the adapter's files. */
 bool training_save_model(const struct training *training, struct error *error);
-
-/* One line of log.jsonl. */
-bool training_log(const struct training *training, const char *line, struct error *error);
-
-/* Cuts log.jsonl back to the lines up to this step. */
-bool training_cut_log(const struct training *training, int64_t step, struct error *error);
 
 #endif
