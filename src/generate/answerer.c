@@ -109,6 +109,11 @@ void answerer_close(struct answerer *answerer) {
     *answerer = (struct answerer){.encoder = {.first = -1, .end = -1}};
 }
 
+int64_t answer_reserve(const struct answerer *answerer) {
+    enum { TAGS = 32 }; /* "<think>\n", "\n</think>\n<answer>\n" in whatever tokenizer */
+    return (int64_t)answerer->trie.longest + TAGS;
+}
+
 /* How many of the ids spell the text up to and with "<answer>\n"; 0 when it does not come or ends within an id. */
 static size_t ids_to_answer(const struct answerer *answerer, const struct answer *answer, struct error *error) {
     static const char opening[] = "<answer>\n";

@@ -74,6 +74,7 @@ struct asking_settings {
     int64_t samples;    /* answers to each question */
     int64_t max_tokens; /* of an answer */
     int64_t batch;      /* answers under way at once, at least */
+    int64_t reserve;    /* positions kept free behind the answer: for titles that are scored there */
     struct sampling sampling;
     uint64_t seed; /* question n (from 0) draws from streams of seed + n */
     bool answer_trie;
@@ -91,6 +92,9 @@ bool asking_finish(struct asking *asking, struct error *error);
 void asking_close(struct asking *asking); /* NULL is fine */
 /* What the generator has done so far. */
 struct generator_counts asking_counts(const struct asking *asking);
+
+/* Positions that answer_context and a title behind it take beyond the answer itself. */
+int64_t answer_reserve(const struct answerer *answerer);
 
 /* The ids of a completion up to and with "<answer>\n": what titles are scored behind. Taken from the ids as sampled
  * where they can be cut there, else the reasoning is written out and encoded again. */

@@ -76,7 +76,7 @@ bool asking_open(struct asking **out, const struct answerer *answerer, const str
     asking->settings = *settings;
     asking->function = function;
     asking->context = context;
-    asking->room = answerer->window - settings->max_tokens;
+    asking->room = answerer->window - settings->max_tokens - settings->reserve;
     if (asking->room > LONGEST_PROMPT) asking->room = LONGEST_PROMPT;
     bool done = true;
     if (asking->room < 1) {
