@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "cli/answer_options.h"
 #include "cli/commands.h"
 #include "eval/assessment.h"
 #include "eval/baseline.h"
@@ -47,7 +48,8 @@ static void print_help(void) {
          "                     [auto]\n"
          "  --int8-cache DIR   keeps the eight-bit weights there for the next start\n"
          "  --threads N        [all processors]\n\n"
-         "A stay whose DRG a model does not know counts as wrong.\n\n"
+         "A stay whose DRG a model does not know counts as wrong. A run that writes (sft, grpo) has options\n"
+         "of its own: `casemix eval --model RUN --help`.\n\n"
          "  casemix eval --model models/tiny-classifier --data unseen/test.jsonl\n"
          "  casemix eval --model run --calibrate cohort/dev.jsonl --train cohort/train.jsonl \\\n"
          "               --data cohort/test.jsonl --out run/evaluation");
@@ -576,6 +578,7 @@ static bool check_options(const struct eval_options *options, struct error *erro
 
 bool command_eval(int argc, char **argv, struct error *error) {
     struct eval_options options = {.resamples = 1000, .seed = 1};
+    if (answers_are_wanted(argc, argv)) return eval_answers(argc, argv, error);
     if (!read_options(argc, argv, &options, error)) return false;
     if (options.help) {
         print_help();

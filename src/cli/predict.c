@@ -1,13 +1,13 @@
 /* casemix predict: notes in, ranked DRGs out, as a table, JSON lines or CSV. */
-#include "base/csv.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "cli/answer_options.h"
 #include "cli/commands.h"
+#include "cli/note_files.h"
 #include "cli/prediction_table.h"
 #include "drg/note.h"
 #include "model/ensemble.h"
@@ -16,14 +16,12 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 /* Notes that go through the model together. */
 enum { BLOCK = 64 };
 
 enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
-enum input { INPUT_GUESS, INPUT_TEXT, INPUT_CSV, INPUT_JSONL };
 
 static void print_help(void) {
     puts("usage: casemix predict [--model RUN]… [--top-k 5] [--json|--csv] [FILE…|-]\n\n"
@@ -46,6 +44,8 @@ static void print_help(void) {
          "                     [auto]\n"
          "  --int8-cache DIR   keeps the eight-bit weights there for the next start\n"
          "  --threads N        [all processors]\n\n"
+         "A run that writes (sft, grpo) and a Hugging Face directory have options of their own:\n"
+         "`casemix predict --model RUN --help`.\n\n"
          "  casemix predict examples/notes/*.txt\n"
          "  casemix predict --csv notes.csv > coded.csv\n"
          "  cat note.txt | casemix predict --json -");
@@ -197,89 +197,19 @@ static bool take_note(struct block *block, const char *id, const char *note, siz
     return block->count < BLOCK || flush_block(block, error);
 }
 
-static bool read_text(struct block *block, const char *path, struct error *error) {
-    struct text note = {0};
-    const bool done = file_read(&note, path, (size_t)64 << 20, error) &&
-                      take_note(block, strcmp(path, "-") == 0 ? "standard input" : path,
-                                note.data == NULL ? "" : note.data, note.length, error);
-    text_free(&note);
-    return done;
+/* note_files.h knows nothing of blocks. */
+static bool take(void *context, const char *id, const char *note, size_t length, struct error *error) {
+    return take_note(context, id, note, length, error);
 }
 
-static bool find_columns(const struct predict_options *options, const struct csv_reader *reader, int *text, int *id,
-                         struct error *error) {
-    static const char *const usual[] = {"note_id", "hadm_id", "id"};
-    *id = -1;
-    if (!csv_require(reader, options->text_column, text, error))
-        return error_hint(error, "name the column of the notes with --text-column");
-    if (options->id_column != NULL) return csv_require(reader, options->id_column, id, error);
-    for (size_t i = 0; i < 3 && *id < 0; i++) *id = csv_column(reader, usual[i]);
-    return true;
-}
-
-static bool read_csv(struct block *block, const char *path, struct error *error) {
-    struct csv_reader *reader;
-    if (!csv_open(&reader, path, error)) return false;
-    int text_column, id_column;
-    bool done = find_columns(block->options, reader, &text_column, &id_column, error), more = true;
-    for (uint64_t row = 1; done && more; row++) {
-        done = csv_next(reader, &more, error);
-        if (!done) {
-            struct error earlier = {0};
-            flush_block(block, &earlier);
-        }
-        if (!done || !more) break;
-        char number[32];
-        size_t length;
-        snprintf(number, sizeof number, "%llu", (unsigned long long)row);
-        const char *note = csv_field(reader, text_column, &length),
-                   *id = id_column < 0 ? number : csv_field(reader, id_column, NULL);
-        done = take_note(block, *id == '\0' ? number : id, note, length, error);
-        if (!done) error_context(error, "%s, line %llu", path, (unsigned long long)csv_line(reader));
-    }
-    csv_close(reader);
-    return done;
-}
-
-static bool read_json_line(void *context, uint64_t line, const json_node *root, struct error *error) {
-    static const char *const usual[] = {"id", "note_id", "hadm_id"};
-    struct block *block = context;
-    const char *text = NULL;
-    char id[256];
-    snprintf(id, sizeof id, "%llu", (unsigned long long)line);
-    for (size_t i = 0; i < 3; i++) {
-        const json_node *member = json_member(root, usual[i]);
-        int64_t number;
-        if (json_string(member) != NULL)
-            snprintf(id, sizeof id, "%s", json_string(member));
-        else if (json_integer(member, &number))
-            snprintf(id, sizeof id, "%lld", (long long)number);
-        else
-            continue;
-        break;
-    }
-    return json_get_string(root, "text", true, &text, error) && take_note(block, id, text, strlen(text), error);
-}
-
-static bool ends_with(const char *path, const char *ending) {
-    const size_t length = strlen(path), size = strlen(ending);
-    return length > size && strcasecmp(path + length - size, ending) == 0;
+static bool flush(void *context, struct error *error) {
+    return flush_block(context, error);
 }
 
 static bool read_file(struct block *block, const char *path, struct error *error) {
-    enum input input = block->options->input;
-    if (input == INPUT_GUESS) {
-        input = INPUT_TEXT;
-        if (ends_with(path, ".csv") || ends_with(path, ".csv.gz")) input = INPUT_CSV;
-        if (ends_with(path, ".jsonl") || ends_with(path, ".jsonl.gz") || ends_with(path, ".ndjson"))
-            input = INPUT_JSONL;
-    }
-    if (input == INPUT_CSV) return read_csv(block, path, error);
-    if (input == INPUT_TEXT) return read_text(block, path, error);
-    if (json_lines(path, read_json_line, block, error)) return true;
-    struct error earlier = {0};
-    flush_block(block, &earlier);
-    return false;
+    const struct predict_options *options = block->options;
+    const struct note_reader reader = {options->input, options->text_column, options->id_column, take, flush, block};
+    return note_file_read(&reader, path, error);
 }
 
 static bool run(const struct predict_options *options, const struct ensemble *ensemble, char **paths, int count,
@@ -326,7 +256,6 @@ static bool read_options(int argc, char **argv, struct predict_options *options,
                                           {"threads", 1, 0, THREADS},
                                           {"help", 0, 0, HELP},
                                           {0, 0, 0, 0}};
-    static const char *const formats[] = {[INPUT_TEXT] = "text", [INPUT_CSV] = "csv", [INPUT_JSONL] = "jsonl"};
     int64_t number;
     optind = 0;
     opterr = 0;
@@ -352,10 +281,7 @@ static bool read_options(int argc, char **argv, struct predict_options *options,
             options->output = OUTPUT_CSV;
             break;
         case FORMAT:
-            for (int f = INPUT_TEXT; f <= INPUT_JSONL; f++) {
-                if (strcmp(formats[f], optarg) == 0) options->input = (enum input)f;
-            }
-            if (options->input == INPUT_GUESS)
+            if (!input_parse(optarg, &options->input))
                 return error_usage(error, "--format takes text, csv or jsonl, not \"%s\"", optarg);
             break;
         case TEXT_COLUMN:
@@ -402,6 +328,7 @@ static const char *shipped_model(char *path, size_t capacity) {
 bool command_predict(int argc, char **argv, struct error *error) {
     struct predict_options options = {.top_k = 5, .text_column = "text"};
     char path[4096], *standard_input = "-";
+    if (answers_are_wanted(argc, argv)) return predict_answers(argc, argv, error);
     if (!read_options(argc, argv, &options, error)) return false;
     if (options.help) {
         print_help();

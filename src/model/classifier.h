@@ -20,7 +20,9 @@ struct error;
 
 /* casemix.json. Written by training, read by everything that uses a run. */
 struct run_card {
-    char task[32]; /* "classify": a score for each of `labels`; "two_label": for each base DRG and severity */
+    /* "classify": a score for each of `labels`; "two_label": for each base DRG and severity; "generate": the model
+     * writes, and labels may be empty. */
+    char task[32];
     enum grouper grouper;
     int64_t max_tokens;        /* of a text */
     struct text_window window; /* what is kept of a longer one */
