@@ -719,14 +719,15 @@ static void a_full_disk_leaves_model_and_checkpoint_as_they_were(void **state) {
     assert_int_equal(read_log("squeezed").lines, STEPS);
 }
 
-/* Decay of 10 at rate 10 multiplies the weights by -99 a step until they overflow. */
+/* Decay of 10 at rate 10 multiplies the weights by -99 a step until they overflow: a tensor, or the forward before it,
+ * whichever comes first with this processor's sums. */
 static void a_run_that_diverges_ends_in_an_error_and_keeps_its_checkpoint(void **state) {
     (void)state;
     struct error first = {0}, second = {0};
     struct attempt attempt = {.out = "wild", .overrides = {"train.learning_rate=10", "train.weight_decay=10"}};
     assert_false(train(&attempt, &first));
-    if (strstr(first.message, "no finite number") == NULL || strstr(first.message, " model.") == NULL)
-        fail_msg("%s", first.message);
+    const bool tensor = strstr(first.message, "no finite number") != NULL && strstr(first.message, " model.") != NULL;
+    if (!tensor && strstr(first.message, "the forward overflowed") == NULL) fail_msg("%s", first.message);
     assert_non_null(strstr(first.hint, "checkpoint is kept"));
     struct text before = list_run("wild", false);
     attempt.resume = true;
