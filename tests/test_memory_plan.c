@@ -146,7 +146,8 @@ static double check_peak(const char *out, const char *more, double *twice) {
     getrusage(RUSAGE_CHILDREN, &usage);
     const double measured = (double)usage.ru_maxrss / 1024;
     printf("%s: foretold %.1f MiB, measured %.1f MiB, %g layers computed twice\n", out, foretold, measured, *twice);
-    if (!(fabs(foretold - measured) <= 0.1 * measured))
+    /* How much of the libraries' files is resident is the kernel's to choose: some 12 MiB from run to run. */
+    if (!(fabs(foretold - measured) <= 0.1 * measured + 12))
         fail_msg("%s: foretold %.1f MiB, measured %.1f MiB", out, foretold, measured);
     printed_free(&printed);
     return measured;
