@@ -302,7 +302,7 @@ static void predict_gives_a_ranked_list_and_the_reasoning(void **state) {
     double before = 1;
     for (const json_node *one = json_first(json_member(root, "predictions")); one != NULL; one = json_next(one)) {
         const double p = json_number(json_member(one, "p"));
-        int64_t code;
+        int64_t code = 0;
         assert_true(p > 0 && p <= before && json_integer(json_member(one, "drg"), &code));
         assert_string_equal(catalog_find(catalog_get(GROUPER_V43), (int)code)->title,
                             json_string(json_member(one, "title")));
