@@ -67,6 +67,7 @@ $(B)/seeds_write: $(B)/fuzz/seeds_write.o $(B)/fuzz/small_model.o $(library)
 
 # The catalog tables stand in the program by .incbin, which the compiler does not report as a dependency.
 $(B)/src/drg/catalog_tables.o: data/ms-drg-v34.tsv data/ms-drg-v43.tsv data/title-words.tsv data/title-aliases.tsv
+$(B)/src/drg/prompt_texts.o: $(wildcard data/prompts/*.txt)
 $(B)/src/eval/report_page.o: web/report/page.html
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,13 +1,6 @@
-/* The catalog tables, taken into the program byte by byte, so that it runs from any folder. The assembler's .incbin
- * does it in gcc and clang alike; a C array of a megabyte would take the compiler seconds. The build runs from the root
- * of the project, where data/ lies. */
+/* The catalog tables that stand in the program: see catalog_tables.h. */
 #include "drg/catalog_tables.h"
-
-#define INCLUDE_BYTES(symbol, path)                                                      \
-    __asm__(".section .rodata\n.balign 16\n" #symbol ":\n.incbin \"" path "\"\n" #symbol \
-            "_end:\n.byte 0\n.previous\n");                                              \
-    extern const char symbol[];                                                          \
-    extern const char symbol##_end[];
+#include "base/include_bytes.h"
 
 INCLUDE_BYTES(casemix_table_v34, "data/ms-drg-v34.tsv")
 INCLUDE_BYTES(casemix_table_v43, "data/ms-drg-v43.tsv")

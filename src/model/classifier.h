@@ -19,7 +19,7 @@ struct error;
 
 /* casemix.json. Written by training, read by everything that uses a run. */
 struct run_card {
-    char task[32]; /* "classify" */
+    char task[32]; /* "classify", or "generate": the model writes, and labels may be empty */
     enum grouper grouper;
     int64_t max_tokens; /* longer texts keep their first max_tokens tokens */
     char base[1024];    /* adapter runs: directory of the base model, absolute or relative to the run */

@@ -21,6 +21,7 @@ static bool copy_string(const json_node *root, const char *name, bool required, 
 
 static bool read_labels(struct labels *labels, const json_node *root, struct error *error) {
     const json_node *list = json_member(root, "drgs");
+    if (json_is_null(list)) return true;
     const size_t count = json_count(list);
     if (!json_is_array(list) || count == 0 || count > 999)
         return error_set(error, "\"drgs\" is not a list of 1 to 999 DRG codes");
@@ -55,6 +56,8 @@ static bool read_card(struct run_card *card, const json_node *root, struct error
     if (!json_is_null(json_member(root, "temperature")) && !(card->temperature >= 0.01 && card->temperature <= 100))
         return error_set(error, "\"temperature\" is not a number from 0.01 to 100");
     card->labels.grouper = card->grouper;
+    if (strcmp(card->task, "classify") == 0 && json_is_null(json_member(root, "drgs")))
+        return error_set(error, "\"drgs\" is missing");
     return read_labels(&card->labels, root, error);
 }
 
@@ -95,10 +98,10 @@ bool run_card_write(const struct run_card *card, const char *directory, struct e
         text_add(&text, ",\n  \"temperature\": ");
         text_add_json_double(&text, card->temperature);
     }
-    text_add(&text, ",\n  \"drgs\": [");
+    if (card->labels.count > 0) text_add(&text, ",\n  \"drgs\": [");
     for (size_t i = 0; i < card->labels.count; i++)
         text_printf(&text, "%s%d", i == 0 ? "" : ", ", card->labels.codes[i]);
-    text_add(&text, "]\n}\n");
+    text_add(&text, card->labels.count > 0 ? "]\n}\n" : "\n}\n");
     char path[4096];
     bool done = text_ok(&text, error) && (path_join(path, sizeof path, directory, "casemix.json") ||
                                           error_set(error, "%s: path too long", directory));

@@ -214,26 +214,50 @@ static bool beside(char *out, size_t capacity, const char *path, const char *nam
     return fits || error_set(error, "%.200s: path too long", path);
 }
 
-bool chat_open(struct chat **out, const struct tokenizer *tokenizer, const char *path, struct error *error) {
+/* What a directory says about its template: the two files that may hold it, and the text, NULL when there is none. */
+struct template_files {
     char config_path[4200], template_path[4200];
-    struct json *config = NULL;
-    struct text file = {0};
+    struct json *config;
+    struct text file;
+    const char *template;
+};
+
+static bool read_files(struct template_files *files, const char *path, struct error *error) {
+    *files = (struct template_files){0};
+    const bool done =
+        beside(files->config_path, sizeof files->config_path, path, "tokenizer_config.json", error) &&
+        beside(files->template_path, sizeof files->template_path, path, "chat_template.jinja", error) &&
+        (!path_exists(files->config_path) || json_load(&files->config, files->config_path, FILE_LIMIT, error)) &&
+        (!path_exists(files->template_path) || file_read(&files->file, files->template_path, FILE_LIMIT, error));
+    if (done) files->template = files->file.length > 0 ? files->file.data : config_template(files->config);
+    return done;
+}
+
+static void free_files(struct template_files *files) {
+    text_free(&files->file);
+    json_free(files->config);
+}
+
+bool chat_is_given(const char *path, bool *given, struct error *error) {
+    struct template_files files;
+    const bool done = read_files(&files, path, error);
+    *given = done && files.template != NULL;
+    free_files(&files);
+    return done;
+}
+
+bool chat_open(struct chat **out, const struct tokenizer *tokenizer, const char *path, struct error *error) {
+    struct template_files files;
     struct chat *chat = NULL;
-    bool done = beside(config_path, sizeof config_path, path, "tokenizer_config.json", error) &&
-                beside(template_path, sizeof template_path, path, "chat_template.jinja", error) &&
-                (!path_exists(config_path) || json_load(&config, config_path, FILE_LIMIT, error)) &&
-                (!path_exists(template_path) || file_read(&file, template_path, FILE_LIMIT, error)) &&
-                (chat = chat_new(tokenizer, error)) != NULL;
-    const char *template = file.length > 0 ? file.data : config_template(config);
-    if (done && template == NULL) {
-        error_set(error, "%s: no chat_template", config_path);
+    bool done = read_files(&files, path, error) && (chat = chat_new(tokenizer, error)) != NULL;
+    if (done && files.template == NULL) {
+        error_set(error, "%s: no chat_template", files.config_path);
         done = error_hint(error, "a model that was not tuned for conversations has none; name one with --template");
     } else if (done) {
-        done = read_template(chat, template, config, error) ||
-               error_context(error, "%s", file.length > 0 ? template_path : config_path);
+        done = read_template(chat, files.template, files.config, error) ||
+               error_context(error, "%s", files.file.length > 0 ? files.template_path : files.config_path);
     }
-    text_free(&file);
-    json_free(config);
+    free_files(&files);
     if (done)
         *out = chat;
     else

@@ -30,6 +30,8 @@ struct chat_message {
  * markers that a template writes tell its form. Others are refused by their name where it is known. The tokenizer is
  * borrowed. */
 bool chat_open(struct chat **chat, const struct tokenizer *tokenizer, const char *path, struct error *error);
+/* Whether there is such a template; one of a form that is not known is there too. */
+bool chat_is_given(const char *path, bool *given, struct error *error);
 /* Without a file: "chatml", "qwen2.5" (ChatML with Qwen's system text), "llama2", "llama3" or "llama3.1". */
 bool chat_open_named(struct chat **chat, const struct tokenizer *tokenizer, const char *name, struct error *error);
 void chat_close(struct chat *chat);

@@ -3,13 +3,15 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "train/recipe_lm_schema.h"
 #include <cyaml/cyaml.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 static const cyaml_strval_t methods[] = {
-    {"classify", METHOD_CLASSIFY}, {"tokenizer", METHOD_TOKENIZER}, {"bert", METHOD_BERT}, {"caml", METHOD_CAML}};
+    {"classify", METHOD_CLASSIFY}, {"tokenizer", METHOD_TOKENIZER}, {"bert", METHOD_BERT}, {"caml", METHOD_CAML},
+    {"lm", METHOD_LM}, {"sft", METHOD_SFT}, {"dpo", METHOD_DPO}};
 static const cyaml_strval_t schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"linear", SCHEDULE_LINEAR}, {"cosine", SCHEDULE_COSINE}};
 static const cyaml_strval_t dtypes[] = {{"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}};
@@ -96,6 +98,8 @@ static const cyaml_schema_field_t recipe_fields[] = {
     CYAML_FIELD_MAPPING_PTR("train", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, train, train_fields),
     CYAML_FIELD_MAPPING_PTR("tokenizer", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, tokenizer,
                             tokenizer_fields),
+    CYAML_FIELD_MAPPING_PTR("sft", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, sft, recipe_sft_fields),
+    CYAML_FIELD_MAPPING_PTR("dpo", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, dpo, recipe_dpo_fields),
     CYAML_FIELD_END,
 };
 
@@ -260,19 +264,39 @@ static bool check_caml(const struct recipe_caml *c, struct error *error) {
            in_range("caml.minimum_count", (double)c->minimum_count, 1, 1e9, error);
 }
 
+static const char *method_name(enum method method) {
+    for (size_t i = 0; i < CYAML_ARRAY_LEN(methods); i++) {
+        if (methods[i].val == (int64_t)method) return methods[i].str;
+    }
+    return "";
+}
+
+static bool check_writing_sections(const struct recipe *recipe, struct error *error) {
+    if (recipe->sft != NULL && recipe->method != METHOD_SFT)
+        return error_set(error, "the section \"sft\" goes with method sft, not with method %s",
+                         method_name(recipe->method));
+    if (recipe->dpo != NULL && recipe->method != METHOD_DPO)
+        return error_set(error, "the section \"dpo\" goes with method dpo, not with method %s",
+                         method_name(recipe->method));
+    if (recipe->method == METHOD_DPO && recipe->dpo == NULL)
+        return error_set(error, "method dpo needs a section \"dpo\"");
+    return recipe->dpo == NULL || recipe_check_dpo(recipe->dpo, error);
+}
+
 /* Which sections go with which method. */
 static bool check_sections(const struct recipe *recipe, struct error *error) {
-    const char *name = recipe->method == METHOD_BERT ? "bert" : recipe->method == METHOD_CAML ? "caml" : "classify";
+    const char *name = method_name(recipe->method);
     if (recipe->bert != NULL && recipe->method != METHOD_BERT)
         return error_set(error, "the section \"bert\" goes with method bert, not with method %s", name);
     if (recipe->caml != NULL && recipe->method != METHOD_CAML)
         return error_set(error, "the section \"caml\" goes with method caml, not with method %s", name);
     if (recipe->method == METHOD_CAML && recipe->caml == NULL)
         return error_set(error, "method caml needs a section \"caml\"");
-    if (recipe->method != METHOD_CLASSIFY && (recipe->lora != NULL || recipe->model != NULL))
-        return error_set(error, "the sections \"lora\" and \"model\" go with method classify, not with method %s",
+    const bool decoder = recipe->method != METHOD_BERT && recipe->method != METHOD_CAML;
+    if (!decoder && (recipe->lora != NULL || recipe->model != NULL))
+        return error_set(error, "the sections \"lora\" and \"model\" go with a decoder, not with method %s",
                          name);
-    return (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
+    return check_writing_sections(recipe, error) && (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
            (recipe->caml == NULL || check_caml(recipe->caml, error));
 }
 

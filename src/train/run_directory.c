@@ -23,7 +23,7 @@ static bool run_path(const struct training *training, char *path, size_t capacit
 static bool fill_base(const struct training *training, struct run_card *card, struct error *error) {
     char config[4096], real[PATH_MAX];
     if (training->settings->recipe->lora == NULL) return true;
-    if (realpath(training->settings->model, real) == NULL) return error_system(error, "%s", training->settings->model);
+    if (realpath(training->base, real) == NULL) return error_system(error, "%s", training->base);
     if (strlen(real) >= sizeof card->base) return error_set(error, "%s: path too long", real);
     strcpy(card->base, real);
     return (path_join(config, sizeof config, real, "config.json") || error_set(error, "%s: path too long", real)) &&
@@ -33,7 +33,7 @@ static bool fill_base(const struct training *training, struct run_card *card, st
 static bool write_card(const struct training *training, struct error *error) {
     struct run_card card = {
         .grouper = training->labels.grouper, .max_tokens = training->train->max_tokens, .labels = training->labels};
-    strcpy(card.task, "classify");
+    snprintf(card.task, sizeof card.task, "%s", training->method->task);
     snprintf(card.recipe, sizeof card.recipe, "%s", training->settings->recipe_name);
     return fill_base(training, &card, error) && run_card_write(&card, training->settings->out, error);
 }
@@ -73,7 +73,9 @@ bool training_prepare_directory(const struct training *training, struct error *e
     }
     return directory_create(settings->out, error) && run_path(training, path, sizeof path, "recipe.yaml", error) &&
            file_write(path, settings->recipe_text->data, settings->recipe_text->length, error) &&
-           trainable_write_reader(training, error) && write_config(training, error) && write_card(training, error);
+           trainable_write_reader(training, error) &&
+           (training->method->prepare == NULL || training->method->prepare(training, error)) &&
+           write_config(training, error) && write_card(training, error);
 }
 
 bool training_save_model(const struct training *training, struct error *error) {
@@ -81,7 +83,7 @@ bool training_save_model(const struct training *training, struct error *error) {
     if (settings->recipe->lora == NULL)
         return training->network.call->write(training->network.model, settings->out, training->train->save_dtype,
                                              error);
-    return decoder_write_adapter(&training->decoder, settings->out, settings->model, error);
+    return decoder_write_adapter(&training->decoder, settings->out, training->base, error);
 }
 
 bool training_log(const struct training *training, const char *line, struct error *error) {

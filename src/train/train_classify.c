@@ -53,12 +53,11 @@ static double sum_losses(const struct training *training, int64_t N) {
 }
 
 /* The gradient of the mean loss of one batch of sequences, whatever micro-batches it is cut into. */
-static double batch_gradient(struct training *training, int64_t first, int64_t end) {
+static bool batch_gradient(struct training *training, int64_t first, int64_t end, double *mean, struct error *error) {
     const struct network *network = &training->network;
-    struct parameters *set = network->call->parameters(network->model);
     const float share = 1.0f / (float)(end - first);
     double loss = 0;
-    memset(set->gradients, 0, (size_t)set->total * sizeof *set->gradients);
+    (void)error;
     for (int64_t from = first; from < end;) {
         const int64_t to = micro_end(training, &training->data, training->order, from, end);
         const struct batch batch = pack(training, &training->data, training->order, from, to);
@@ -72,7 +71,8 @@ static double batch_gradient(struct training *training, int64_t first, int64_t e
         training->state.tokens += batch.T;
         from = to;
     }
-    return loss / (double)(end - first);
+    *mean = loss / (double)(end - first);
+    return true;
 }
 
 /* Says which tensor went wrong first, in the order of the model. */
@@ -94,13 +94,15 @@ static bool train_step(struct training *training, double *loss, double *norm, st
     const int64_t epoch = training->state.step / training->steps_per_epoch,
                   place = training->state.step % training->steps_per_epoch;
     if (epoch != training->order_epoch) {
-        encoded_shuffle(training->order, training->data.count, (uint64_t)training->settings->recipe->seed, epoch);
+        encoded_shuffle(training->order, (size_t)training->load.count, (uint64_t)training->settings->recipe->seed,
+                        epoch);
         training->order_epoch = epoch;
     }
-    const int64_t first = place * training->train->batch_size, count = (int64_t)training->data.count;
+    const int64_t first = place * training->train->batch_size, count = training->load.count;
     const int64_t end = first + training->train->batch_size < count ? first + training->train->batch_size : count;
-    *loss = batch_gradient(training, first, end);
     const struct parameters *set = training->network.call->parameters(training->network.model);
+    memset(set->gradients, 0, (size_t)set->total * sizeof *set->gradients);
+    if (!training->method->gradient(training, first, end, loss, error)) return false;
     *norm = gradient_norm(set);
     if (!isfinite(*loss) || !isfinite(*norm)) return diverged(training, *loss, *norm, error);
     adamw_update(&training->optimizer, set, schedule_rate(&training->schedule, training->state.step), *norm);
@@ -111,11 +113,12 @@ static bool train_step(struct training *training, double *loss, double *norm, st
 }
 
 /* Mean loss and accuracy on dev. */
-static void evaluate_dev(struct training *training, double *loss, double *accuracy) {
+static bool evaluate_dev(struct training *training, struct training_dev *dev, struct error *error) {
     const struct network *network = &training->network;
     const int64_t labels = network->call->shape(network->model).labels, count = (int64_t)training->dev.count;
     double sum = 0;
     int64_t right = 0;
+    (void)error;
     for (int64_t from = 0; from < count;) {
         const int64_t to = micro_end(training, &training->dev, NULL, from, count);
         const struct batch batch = pack(training, &training->dev, NULL, from, to);
@@ -130,43 +133,51 @@ static void evaluate_dev(struct training *training, double *loss, double *accura
         }
         from = to;
     }
-    *loss = sum / (double)count;
-    *accuracy = (double)right / (double)count;
+    *dev = (struct training_dev){sum / (double)count, (double)right / (double)count, "acc@1", "dev_acc1"};
+    return true;
 }
 
-static bool log_step(struct training *training, double norm, struct error *error) {
+static bool log_step(struct training *training, struct progress *progress, double norm, struct error *error) {
     struct progress_state *state = &training->state;
     const double seconds = time_now() - training->started, mean = state->loss_sum / (double)state->loss_count;
-    char line[512];
-    snprintf(line, sizeof line,
-             "{\"step\": %lld, \"epoch\": %.6g, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, \"tokens\": %lld, "
-             "\"tokens_per_second\": %.0f, "
-             "\"seconds\": %.2f}",
-             (long long)state->step, (double)state->step / (double)training->steps_per_epoch, mean, norm,
-             schedule_rate(&training->schedule, state->step - 1), (long long)state->tokens,
-             (double)(state->tokens - training->tokens_at_start) / (seconds > 0 ? seconds : 1), seconds);
+    const double speed = (double)(state->tokens - training->tokens_at_start) / (seconds > 0 ? seconds : 1);
+    struct text line = {0};
+    text_printf(
+        &line,
+        "{\"step\": %lld, \"epoch\": %.6g, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, \"tokens\": %lld, "
+        "\"tokens_per_second\": %.0f, "
+        "\"seconds\": %.2f",
+        (long long)state->step, (double)state->step / (double)training->steps_per_epoch, mean, norm,
+        schedule_rate(&training->schedule, state->step - 1), (long long)state->tokens, speed, seconds);
+    if (training->method->log != NULL) training->method->log(training, &line);
+    text_add_char(&line, '}');
+    if (state->best_step < 0) progress_note(progress, "loss %.3f, %.0f tokens/s", mean, speed);
     state->loss_sum = 0;
     state->loss_count = 0;
-    return training_log(training, line, error);
+    const bool done = text_ok(&line, error) && training_log(training, line.data, error);
+    text_free(&line);
+    return done;
 }
 
 /* Dev loss; the best model so far becomes the run's. */
 static bool evaluate(struct training *training, struct progress *progress, struct error *error) {
     struct progress_state *state = &training->state;
-    double loss, accuracy;
-    evaluate_dev(training, &loss, &accuracy);
-    const bool better = loss < state->best_loss;
+    struct training_dev dev;
+    if (!training->method->evaluate(training, &dev, error)) return false;
+    const bool better = dev.loss < state->best_loss;
     state->stale = better ? 0 : state->stale + 1;
     if (better) {
-        state->best_loss = loss;
+        state->best_loss = dev.loss;
         state->best_step = state->step;
         if (!training_save_model(training, error)) return false;
     }
+    const double seconds = time_now() - training->started;
     char line[256];
     snprintf(line, sizeof line,
-             "{\"step\": %lld, \"dev_loss\": %.9g, \"dev_acc1\": %.9g, \"best_step\": %lld, \"seconds\": %.2f}",
-             (long long)state->step, loss, accuracy, (long long)state->best_step, time_now() - training->started);
-    progress_note(progress, "dev loss %.3f acc@1 %.1f %%", loss, 100 * accuracy);
+             "{\"step\": %lld, \"dev_loss\": %.9g, \"%s\": %.9g, \"best_step\": %lld, \"seconds\": %.2f}",
+             (long long)state->step, dev.loss, dev.member, dev.accuracy, (long long)state->best_step, seconds);
+    progress_note(progress, "dev loss %.3f %s %.1f %%, %.0f tokens/s", dev.loss, dev.unit, 100 * dev.accuracy,
+                  (double)(state->tokens - training->tokens_at_start) / (seconds > 0 ? seconds : 1));
     return training_log(training, line, error);
 }
 
@@ -204,7 +215,7 @@ static bool run_steps(struct training *training, struct progress *progress, stru
         double loss, norm;
         if (!train_step(training, &loss, &norm, error)) return false;
         const bool last = state->step == training->steps, evaluates = last || state->step % t->eval_every == 0;
-        if ((last || state->step % t->log_every == 0) && !log_step(training, norm, error)) return false;
+        if ((last || state->step % t->log_every == 0) && !log_step(training, progress, norm, error)) return false;
         if (evaluates && !evaluate(training, progress, error)) return false;
         /* After each evaluation too, so that the best model on disk and the checkpoint never disagree. */
         if ((evaluates || state->step % t->save_every == 0) && !save_checkpoint(training, error)) return false;
@@ -233,13 +244,25 @@ static bool run(struct training *training, struct error *error) {
     return done;
 }
 
-bool train_classify(const struct train_settings *settings, struct error *error) {
+bool training_run(const struct train_settings *settings, const struct training_method *method, void *context,
+                  struct error *error) {
     struct training training;
-    bool done = training_open(&training, settings, error);
+    bool done = training_open(&training, settings, method, context, error);
     if (done && settings->plan)
         training_print_plan(&training);
     else if (done)
         done = run(&training, error);
     training_close(&training);
     return done;
+}
+
+bool train_classify(const struct train_settings *settings, struct error *error) {
+    static const struct training_method method = {.task = "classify",
+                                                  .open_data = stays_open_data,
+                                                  .plan_buffers = stays_plan_buffers,
+                                                  .open_buffers = stays_open_buffers,
+                                                  .gradient = batch_gradient,
+                                                  .evaluate = evaluate_dev,
+                                                  .close = stays_close};
+    return training_run(settings, &method, NULL, error);
 }
