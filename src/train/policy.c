@@ -3,45 +3,31 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-bool policy_plan(const struct decoder *decoder, const struct completion_size *room, bool train, size_t budget,
-                 struct run_plan *plan, size_t *bytes, struct error *error) {
+size_t policy_size(const struct decoder *decoder, const struct completion_size *room) {
     const size_t rows = (size_t)room->rows, C = (size_t)decoder->config.C;
-    const size_t others = lm_loss_size(decoder, room->rows) + (train ? rows * C : 0) * sizeof(float) +
-                          (3 * rows + (size_t)room->tokens + 4 * rows) * sizeof(float);
-    *plan = (struct run_plan){.T = room->tokens, .N = room->sequences, .rows = room->rows, .train = train};
-    if (budget > 0 && budget <= others)
-        return error_set(error, "a batch of %lld completion tokens takes more than the %zu MiB there are",
-                         (long long)room->rows, budget >> 20);
-    if (!decoder_run_plan(plan, decoder, budget == 0 ? 0 : budget - others, error)) return false;
-    *bytes = plan->bytes + others;
-    return true;
+    return lm_loss_size(decoder, room->rows) +
+           (rows * (C + 7) + (size_t)room->tokens + 2 * (size_t)room->sequences) * sizeof(float);
 }
 
-bool policy_open(struct policy *policy, const struct decoder *decoder, const struct completion_size *room, bool train,
-                 size_t budget, float temperature, struct error *error) {
-    struct run_plan plan;
-    size_t bytes = 0;
-    *policy = (struct policy){.decoder = decoder, .temperature = temperature};
-    if (!policy_plan(decoder, room, train, budget, &plan, &bytes, error)) return false;
+bool policy_open(struct policy *policy, const struct decoder *decoder, struct decoder_run *run,
+                 const struct completion_size *room, struct error *error) {
     const size_t rows = (size_t)room->rows;
-    policy->recomputed = plan.recomputed;
+    *policy = (struct policy){.decoder = decoder, .run = run, .temperature = 1};
     policy->log_p = memory_alloc(rows, sizeof *policy->log_p);
     policy->entropy = memory_alloc(rows, sizeof *policy->entropy);
     policy->coefficients = memory_alloc(rows, sizeof *policy->coefficients);
-    policy->d_hidden = memory_alloc(train ? rows : 0, (size_t)decoder->config.C * sizeof *policy->d_hidden);
+    policy->d_hidden = memory_alloc(rows, (size_t)decoder->config.C * sizeof *policy->d_hidden);
     if (policy->log_p == NULL || policy->entropy == NULL || policy->coefficients == NULL || policy->d_hidden == NULL) {
         policy_close(policy);
-        return memory_error(error, bytes, "a batch of completions");
+        return memory_error(error, policy_size(decoder, room), "a batch of completions");
     }
-    if (decoder_run_open_planned(&policy->run, decoder, &plan, error) &&
-        lm_loss_open(&policy->loss, decoder, room->rows, error) && completion_batch_open(&policy->batch, room, error))
+    if (lm_loss_open(&policy->loss, decoder, room->rows, error) && completion_batch_open(&policy->batch, room, error))
         return true;
     policy_close(policy);
     return false;
 }
 
 void policy_close(struct policy *policy) {
-    if (policy->run != NULL) decoder_run_close(policy->run);
     lm_loss_close(&policy->loss);
     completion_batch_close(&policy->batch);
     memory_free(policy->log_p);

@@ -11,21 +11,19 @@ struct policy {
     struct decoder_run *run;
     struct lm_loss loss;
     struct completion_batch batch; /* to be filled: clear, add */
-    float temperature;             /* logits are divided by it */
+    float temperature;             /* logits are divided by it; 1 until changed */
     const float *hidden;           /* [rows, C] of the batch scored last; the run's */
-    int64_t recomputed;            /* layers that the backward computes again */
     float *log_p, *entropy;        /* [rows] */
     float *coefficients;           /* [rows] */
     float *d_hidden;               /* [rows, C] */
 };
 
-/* Bytes that policy_open takes with `recomputed` layers chosen so that it fits into `budget` (0: no limit). */
-bool policy_plan(const struct decoder *decoder, const struct completion_size *room, bool train, size_t budget,
-                 struct run_plan *plan, size_t *bytes, struct error *error);
+/* Bytes that policy_open takes. */
+size_t policy_size(const struct decoder *decoder, const struct completion_size *room);
 
-/* Room for batches of this size; `train`: with a backward. Borrows the decoder. */
-bool policy_open(struct policy *policy, const struct decoder *decoder, const struct completion_size *room, bool train,
-                 size_t budget, float temperature, struct error *error);
+/* Room for batches of this size. Borrows the decoder and a run of it that has room for as much. */
+bool policy_open(struct policy *policy, const struct decoder *decoder, struct decoder_run *run,
+                 const struct completion_size *room, struct error *error);
 void policy_close(struct policy *policy);
 
 /* log_p and entropy (or NULL) of the completion tokens of policy->batch, in their order. `dropout_seed` as in
