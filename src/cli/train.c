@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "train/recipe.h"
 #include "train/train_classify.h"
+#include "train/train_sft.h"
 #include "train/train_tokenizer.h"
 #include <getopt.h>
 #include <stdio.h>
@@ -137,6 +138,16 @@ static bool read_option(int option, struct train_options *options, char **argv, 
     }
 }
 
+static bool train_method(const struct train_settings *settings, struct error *error) {
+    switch (settings->recipe->method) {
+    case METHOD_LM:
+    case METHOD_SFT:
+        return train_sft(settings, error);
+    default:
+        return train_classify(settings, error);
+    }
+}
+
 bool command_train(int argc, char **argv, struct error *error) {
     struct train_options options = {0};
     if (!read_options(argc, argv, &options, error)) return false;
@@ -155,7 +166,7 @@ bool command_train(int argc, char **argv, struct error *error) {
         options.settings.recipe_text = &text;
         options.settings.recipe_name = slash == NULL ? options.recipe : slash + 1;
         compute_start(options.settings.compute);
-        done = train_classify(&options.settings, error);
+        done = train_method(&options.settings, error);
     }
     recipe_free(recipe);
     text_free(&text);

@@ -27,7 +27,7 @@ static int64_t scratch_size(const struct decoder *decoder, int64_t rows) {
 
 size_t lm_loss_size(const struct decoder *decoder, int64_t rows) {
     return sizeof(float) *
-           (size_t)(scratch_size(decoder, rows) + linear_panel_size(&decoder->head.weight) + 3 * (rows + 16));
+           (size_t)(scratch_size(decoder, rows) + linear_panel_size(&decoder->head.weight) + 4 * (rows + 16));
 }
 
 bool lm_loss_open(struct lm_loss *loss, const struct decoder *decoder, int64_t rows, struct error *error) {
@@ -37,8 +37,9 @@ bool lm_loss_open(struct lm_loss *loss, const struct decoder *decoder, int64_t r
     loss->log_sum = memory_alloc((size_t)rows, sizeof(float));
     loss->sum = memory_alloc((size_t)rows, sizeof(float));
     loss->moment = memory_alloc((size_t)rows, sizeof(float));
+    loss->behind = memory_alloc((size_t)rows, sizeof(float));
     if (loss->logits != NULL && loss->panel != NULL && loss->log_sum != NULL && loss->sum != NULL &&
-        loss->moment != NULL)
+        loss->moment != NULL && loss->behind != NULL)
         return true;
     lm_loss_close(loss);
     return memory_error(error, lm_loss_size(decoder, rows), "the loss over the vocabulary");
@@ -50,6 +51,7 @@ void lm_loss_close(struct lm_loss *loss) {
     memory_free(loss->log_sum);
     memory_free(loss->sum);
     memory_free(loss->moment);
+    memory_free(loss->behind);
     *loss = (struct lm_loss){0};
 }
 
@@ -125,7 +127,8 @@ void lm_loss_forward(struct lm_loss *loss, const struct decoder *decoder, const 
         const float log_of_sum = logf(loss->sum[i]);
         if (entropy != NULL) entropy[i] = log_of_sum - loss->moment[i] / loss->sum[i];
         /* The maximum is taken away before the logarithm of the sum: the two differ in size. */
-        log_p[i] = (log_p[i] - loss->log_sum[i]) - log_of_sum;
+        loss->behind[i] = loss->log_sum[i] - log_p[i];
+        log_p[i] = -loss->behind[i] - log_of_sum;
         loss->log_sum[i] += log_of_sum;
     }
     loss->kept = columns == V ? Q : 0;

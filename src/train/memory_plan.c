@@ -96,6 +96,8 @@ void training_print_plan(const struct training *training) {
     printf("trained parameters      %12lld in %zu tensors\n", (long long)parameters->total, parameters->count);
     printf("training %-15s%12lld (%lld cut to %lld tokens)\n", training->load.unit, (long long)training->load.count,
            (long long)training->load.cut, (long long)training->train->max_tokens);
+    if (training->load.dropped > 0)
+        printf("left out                %12lld longer than that\n", (long long)training->load.dropped);
     printf("tokens an epoch         %12lld\n", (long long)training->load.tokens);
     printf("steps                   %12lld of %lld %s, in micro-batches of up to %lld tokens\n",
            (long long)training->steps, (long long)training->train->batch_size, training->load.unit,

@@ -9,9 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cyaml_strval_t methods[] = {
-    {"classify", METHOD_CLASSIFY}, {"tokenizer", METHOD_TOKENIZER}, {"bert", METHOD_BERT}, {"caml", METHOD_CAML},
-    {"lm", METHOD_LM}, {"sft", METHOD_SFT}, {"dpo", METHOD_DPO}};
+static const cyaml_strval_t methods[] = {{"classify", METHOD_CLASSIFY},
+                                         {"tokenizer", METHOD_TOKENIZER},
+                                         {"bert", METHOD_BERT},
+                                         {"caml", METHOD_CAML},
+                                         {"lm", METHOD_LM},
+                                         {"sft", METHOD_SFT},
+                                         {"dpo", METHOD_DPO}};
 static const cyaml_strval_t schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"linear", SCHEDULE_LINEAR}, {"cosine", SCHEDULE_COSINE}};
 static const cyaml_strval_t dtypes[] = {{"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}};
@@ -280,7 +284,8 @@ static bool check_writing_sections(const struct recipe *recipe, struct error *er
                          method_name(recipe->method));
     if (recipe->method == METHOD_DPO && recipe->dpo == NULL)
         return error_set(error, "method dpo needs a section \"dpo\"");
-    return recipe->dpo == NULL || recipe_check_dpo(recipe->dpo, error);
+    return (recipe->sft == NULL || recipe_check_sft(recipe->sft, error)) &&
+           (recipe->dpo == NULL || recipe_check_dpo(recipe->dpo, error));
 }
 
 /* Which sections go with which method. */
@@ -294,8 +299,7 @@ static bool check_sections(const struct recipe *recipe, struct error *error) {
         return error_set(error, "method caml needs a section \"caml\"");
     const bool decoder = recipe->method != METHOD_BERT && recipe->method != METHOD_CAML;
     if (!decoder && (recipe->lora != NULL || recipe->model != NULL))
-        return error_set(error, "the sections \"lora\" and \"model\" go with a decoder, not with method %s",
-                         name);
+        return error_set(error, "the sections \"lora\" and \"model\" go with a decoder, not with method %s", name);
     return check_writing_sections(recipe, error) && (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
            (recipe->caml == NULL || check_caml(recipe->caml, error));
 }

@@ -23,6 +23,11 @@ const cyaml_schema_field_t recipe_dpo_fields[] = {
     CYAML_FIELD_END,
 };
 
+bool recipe_check_sft(const struct recipe_sft *sft, struct error *error) {
+    return !sft->knowledge || sft->rationales != NULL ||
+           error_set(error, "sft.knowledge is true, but sft.rationales names no file that holds knowledge rows");
+}
+
 bool recipe_check_dpo(const struct recipe_dpo *dpo, struct error *error) {
     return (dpo->beta >= 1e-6 && dpo->beta <= 1e3) ||
            error_set(error, "dpo.beta is %g, expected 1e-06 to 1000", dpo->beta);

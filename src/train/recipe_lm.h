@@ -12,9 +12,10 @@ enum loss_on { LOSS_ON_COMPLETION, LOSS_ON_ALL };
 /* Supervised fine-tuning. */
 struct recipe_sft {
     enum loss_on loss_on;
-    char *prompt;     /* of stays: a built-in prompt or a file (drg/prompt.h); NULL: "answer" */
-    char *rationales; /* file of `casemix rationales`, within the data directory unless it begins with '/'; NULL: none */
-    bool knowledge;   /* the titles of all DRGs, and of each MDC, are examples too */
+    char *prompt; /* of stays: a built-in prompt or a file (drg/prompt.h); NULL: "answer" */
+    char
+        *rationales; /* file of `casemix rationales`, within the data directory unless it begins with '/'; NULL: none */
+    bool knowledge;  /* the titles of all DRGs, and of each MDC, are examples too */
 };
 
 /* Direct preference optimization. */
@@ -23,6 +24,7 @@ struct recipe_dpo {
     char *prompt; /* as in struct recipe_sft */
 };
 
+bool recipe_check_sft(const struct recipe_sft *sft, struct error *error);
 bool recipe_check_dpo(const struct recipe_dpo *dpo, struct error *error);
 
 #endif

@@ -31,8 +31,8 @@ static bool fill_base(const struct training *training, struct run_card *card, st
 }
 
 static bool write_card(const struct training *training, struct error *error) {
-    struct run_card card = {
-        .grouper = training->labels.grouper, .max_tokens = training->train->max_tokens, .labels = training->labels};
+    struct run_card card = {.grouper = training->labels.grouper, .max_tokens = training->train->max_tokens};
+    if (!training->method->causal) card.labels = training->labels;
     snprintf(card.task, sizeof card.task, "%s", training->method->task);
     snprintf(card.recipe, sizeof card.recipe, "%s", training->settings->recipe_name);
     return fill_base(training, &card, error) && run_card_write(&card, training->settings->out, error);

@@ -34,16 +34,20 @@ static struct batch pack(struct training *training, const struct encoded *from, 
     return (struct batch){.T = t, .N = end - first, .tokens = training->tokens, .offsets = training->offsets};
 }
 
-/* Where the micro-batch that begins at `first` ends: as many sequences as its tokens hold, at least one. */
-static int64_t micro_end(const struct training *training, const struct encoded *from, const uint32_t *order,
-                         int64_t first, int64_t limit) {
+int64_t training_micro_end(const struct training *training, const int64_t *starts, int64_t stride,
+                           const uint32_t *order, int64_t first, int64_t limit) {
+    const int64_t most = training->micro_sequences / training->load.sequences;
     int64_t tokens = 0, i = first;
-    for (; i < limit && i - first < training->micro_sequences; i++) {
-        const size_t sequence = order == NULL ? (size_t)i : order[i];
-        tokens += from->starts[sequence + 1] - from->starts[sequence];
+    for (; i < limit && i - first < most; i++) {
+        const int64_t item = (order == NULL ? i : (int64_t)order[i]) * stride;
+        tokens += starts[item + stride] - starts[item];
         if (tokens > training->micro_tokens) break;
     }
     return i;
+}
+
+uint64_t training_dropout_seed(const struct training *training, int64_t place) {
+    return (uint64_t)training->settings->recipe->seed * 1000003 + (uint64_t)(training->state.step * 4099 + place + 1);
 }
 
 static double sum_losses(const struct training *training, int64_t N) {
@@ -59,10 +63,9 @@ static bool batch_gradient(struct training *training, int64_t first, int64_t end
     double loss = 0;
     (void)error;
     for (int64_t from = first; from < end;) {
-        const int64_t to = micro_end(training, &training->data, training->order, from, end);
+        const int64_t to = training_micro_end(training, training->data.starts, 1, training->order, from, end);
         const struct batch batch = pack(training, &training->data, training->order, from, to);
-        const uint64_t dropout = (uint64_t)training->settings->recipe->seed * 1000003 +
-                                 (uint64_t)(training->state.step * 4099 + from - first + 1);
+        const uint64_t dropout = training_dropout_seed(training, from - first);
         network->call->forward(network->model, training->run, &batch, dropout, training->logits);
         cross_entropy(training->losses, training->logits, training->logits, training->micro_labels, batch.N,
                       network->call->shape(network->model).labels, share);
@@ -120,7 +123,7 @@ static bool evaluate_dev(struct training *training, struct training_dev *dev, st
     int64_t right = 0;
     (void)error;
     for (int64_t from = 0; from < count;) {
-        const int64_t to = micro_end(training, &training->dev, NULL, from, count);
+        const int64_t to = training_micro_end(training, training->dev.starts, 1, NULL, from, count);
         const struct batch batch = pack(training, &training->dev, NULL, from, to);
         network->call->forward(network->model, training->run, &batch, 0, training->logits);
         cross_entropy(training->losses, NULL, training->logits, training->micro_labels, batch.N, labels, 1);

@@ -17,6 +17,7 @@ struct training_load {
     const char *unit;  /* what the recipe's batch_size counts: "stays", … */
     int64_t count;     /* of them in an epoch */
     int64_t cut;       /* of these lost tokens to train.max_tokens */
+    int64_t dropped;   /* not among them, since they are longer than that */
     int64_t tokens;    /* of an epoch */
     int64_t longest;   /* tokens that must fit into a micro-batch, dev's too */
     int64_t positions; /* of the longest sequence, dev's too */
@@ -111,6 +112,14 @@ bool training_plan_memory(struct training *training, struct error *error);
 
 /* Prints what the run will need: parameters, memory, steps. */
 void training_print_plan(const struct training *training);
+
+/* Where the micro-batch that begins at place `first` of the order (NULL: that of the data) ends: as many items as its
+ * tokens and sequences hold, at least one. The tokens of item i begin at starts[i * stride]. */
+int64_t training_micro_end(const struct training *training, const int64_t *starts, int64_t stride,
+                           const uint32_t *order, int64_t first, int64_t limit);
+
+/* Seed of the dropout of the micro-batch at this place of the update under way. */
+uint64_t training_dropout_seed(const struct training *training, int64_t place);
 
 /* The run directory: made (or, on resume, found), with the recipe, the tokenizer, config.json and casemix.json. */
 bool training_prepare_directory(const struct training *training, struct error *error);
