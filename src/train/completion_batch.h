@@ -7,15 +7,11 @@
 #define CASEMIX_TRAIN_COMPLETION_BATCH_H
 
 #include "model/decoder.h"
+#include "train/examples.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 struct error;
-
-struct token_span {
-    const int32_t *ids;
-    int64_t count;
-};
 
 struct completion_batch {
     struct batch batch;

@@ -24,7 +24,7 @@ struct group_settings {
     struct rollout_settings rollout;
     double temperature;
     enum resampling resampling;
-    int32_t tries;                                 /* at most, after the first sampling */
+    int32_t tries;                                /* at most, after the first sampling */
     double temperatures[RESAMPLING_TEMPERATURES]; /* [temperature_count] one is drawn for each try */
     int64_t temperature_count;
     uint64_t seed;

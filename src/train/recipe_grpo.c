@@ -24,10 +24,10 @@ static const cyaml_strval_t kinds[] = {
 #define INTEGER(name) CYAML_FIELD_INT(#name, CYAML_FLAG_DEFAULT, struct recipe_grpo, name)
 #define REAL(name) CYAML_FIELD_FLOAT(#name, CYAML_FLAG_DEFAULT, struct recipe_grpo, name)
 #define FLAG(name) CYAML_FIELD_BOOL(#name, CYAML_FLAG_OPTIONAL, struct recipe_grpo, name)
-#define CHOICE(name, values)                                                                                          \
-    CYAML_FIELD_ENUM(#name, CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, struct recipe_grpo, name, values,                 \
+#define CHOICE(name, values)                                                                           \
+    CYAML_FIELD_ENUM(#name, CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, struct recipe_grpo, name, values, \
                      CYAML_ARRAY_LEN(values))
-#define PATH_TEXT(name)                                                                                               \
+#define PATH_TEXT(name) \
     CYAML_FIELD_STRING_PTR(#name, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_grpo, name, 1, PATH)
 #define REWARD_REAL(name) CYAML_FIELD_FLOAT(#name, CYAML_FLAG_DEFAULT, struct recipe_reward, name)
 #define REWARD_INTEGER(name) CYAML_FIELD_INT(#name, CYAML_FLAG_DEFAULT, struct recipe_reward, name)
@@ -122,8 +122,7 @@ static bool check_reward(const struct recipe_reward *r, const struct recipe_grpo
            in_range("reward.repetition", r->repetition, 0, most, error) &&
            in_range("reward.repetition_ngram", (double)r->repetition_ngram, r->repetition > 0 ? 1 : 0, 1024, error) &&
            in_range("reward.cot_first", r->cot_first, 0, most, error) &&
-           in_range("reward.cot_first_tokens", (double)r->cot_first_tokens, r->cot_first > 0 ? 1 : 0, 1 << 20,
-                    error) &&
+           in_range("reward.cot_first_tokens", (double)r->cot_first_tokens, r->cot_first > 0 ? 1 : 0, 1 << 20, error) &&
            (r->accuracy > 0 || r->format > 0 || r->length > 0 || r->repetition > 0 ||
             error_set(error, "every term of \"reward\" has weight 0"));
 }
@@ -133,7 +132,8 @@ bool recipe_check_grpo(const struct recipe_grpo *g, const struct recipe_reward *
     return in_range("grpo.group", (double)g->group, 2, 1024, error) &&
            in_range("grpo.max_tokens", (double)g->max_tokens, 1, many, error) &&
            in_range("grpo.temperature", g->temperature, 0.01, 10, error) &&
-           in_range("grpo.parallel", (double)g->parallel, (double)g->group, 1 << 16, error) &&
+           in_range("grpo.parallel", (double)g->parallel,
+                    (double)(g->group > g->eval_samples ? g->group : g->eval_samples), 1 << 16, error) &&
            in_range("grpo.updates", (double)g->updates, 1, 64, error) &&
            in_range("grpo.epsilon_low", g->epsilon_low, 0, 1, error) &&
            in_range("grpo.epsilon_high", g->epsilon_high, 0, 1e6, error) &&

@@ -43,7 +43,7 @@ struct recipe_grpo {
     char *curriculum; /* directory of an earlier run; NULL: none */
     enum curriculum_removes remove;
     enum stay_order order;
-    int64_t stays;  /* of train.jsonl, its last ones; 0: all */
+    int64_t stays;        /* of train.jsonl, its last ones; 0: all */
     int64_t sample_every; /* steps after which completions are kept in rollouts.jsonl; 0: never */
     int64_t eval_stays, eval_samples;
     double eval_temperature, eval_top_p;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* One list of a line. */
@@ -43,6 +44,23 @@ void rollout_log_add(struct text *out, const struct groups *groups, int64_t p, i
     text_printf(out, ", \"temperature\": %g, \"tries\": %d", groups->temperatures[p], (int)groups->tries[p]);
     for (enum list list = 0; list < (texts ? LISTS : LIST_COMPLETIONS); list++) add_list(out, groups, p, list);
     text_add(out, "}\n");
+}
+
+bool rollout_log_cut(const char *path, int64_t step, struct error *error) {
+    struct text all = {0};
+    long long of_line;
+    size_t kept = 0;
+    if (!path_exists(path)) return true;
+    bool done = file_read(&all, path, 0, error);
+    /* Steps rise, so what is kept is the beginning. */
+    while (done && kept < all.length) {
+        const char *line = all.data + kept, *end = memchr(line, '\n', all.length - kept);
+        if (end == NULL || sscanf(line, "{\"step\": %lld,", &of_line) != 1 || of_line > step) break;
+        kept = (size_t)(end - all.data) + 1;
+    }
+    done = done && (kept == all.length || file_write(path, all.data, kept, error));
+    text_free(&all);
+    return done;
 }
 
 /* A group's answers, all equal or not. */
@@ -93,7 +111,7 @@ static bool read_line(void *context, uint64_t line, const json_node *root, struc
     const struct reading *reading = context;
     const char *note_id = NULL;
     struct answers answers;
-    struct seen_stay *stay;
+    struct seen_stay *stay = NULL;
     (void)line;
     if (!json_get_string(root, "note_id", true, &note_id, error) ||
         !read_answers(json_member(root, "answers"), &answers, error) ||
@@ -149,5 +167,5 @@ bool curriculum_removes_stay(const struct curriculum *curriculum, const char *no
 
 double curriculum_ease(const struct curriculum *curriculum, const char *note_id) {
     const struct seen_stay *stay = curriculum_find(curriculum, note_id);
-    return stay == NULL ? -INFINITY : stay->answers / (double)stay->groups;
+    return stay == NULL ? -(double)INFINITY : stay->answers / (double)stay->groups;
 }

@@ -20,6 +20,9 @@ struct error;
 void rollout_log_add(struct text *out, const struct groups *groups, int64_t p, int64_t step, const char *note_id,
                      bool texts);
 
+/* Cuts the file back to the lines up to this step; a last line that a crash cut short goes too. */
+bool rollout_log_cut(const char *path, int64_t step, struct error *error);
+
 /* Which stays a later run leaves out. Easy: all completions of a group were right; hard: none had any part right. Both
  * are groups of equal answers, from which nothing was learned. */
 enum curriculum_removes { REMOVE_NONE, REMOVE_EASY, REMOVE_HARD, REMOVE_BOTH };
