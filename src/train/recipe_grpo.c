@@ -20,17 +20,17 @@ static const cyaml_strval_t orders[] = {{"shuffled", ORDER_SHUFFLED}, {"easy_fir
 static const cyaml_strval_t kinds[] = {
     {"dense", CHOICE_DENSE}, {"balanced", CHOICE_BALANCED}, {"strict", CHOICE_STRICT}, {"custom", CHOICE_CUSTOM}};
 
-/* DEFAULT: a key that is left out is 0, which switches it off or is its first value. */
-#define INTEGER(name) CYAML_FIELD_INT(#name, CYAML_FLAG_DEFAULT, struct recipe_grpo, name)
-#define REAL(name) CYAML_FIELD_FLOAT(#name, CYAML_FLAG_DEFAULT, struct recipe_grpo, name)
+/* OPTIONAL: a key that is left out is 0, which switches it off or is its first value. */
+#define INTEGER(name) CYAML_FIELD_INT(#name, CYAML_FLAG_OPTIONAL, struct recipe_grpo, name)
+#define REAL(name) CYAML_FIELD_FLOAT(#name, CYAML_FLAG_OPTIONAL, struct recipe_grpo, name)
 #define FLAG(name) CYAML_FIELD_BOOL(#name, CYAML_FLAG_OPTIONAL, struct recipe_grpo, name)
 #define CHOICE(name, values)                                                                           \
     CYAML_FIELD_ENUM(#name, CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, struct recipe_grpo, name, values, \
                      CYAML_ARRAY_LEN(values))
 #define PATH_TEXT(name) \
     CYAML_FIELD_STRING_PTR(#name, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_grpo, name, 1, PATH)
-#define REWARD_REAL(name) CYAML_FIELD_FLOAT(#name, CYAML_FLAG_DEFAULT, struct recipe_reward, name)
-#define REWARD_INTEGER(name) CYAML_FIELD_INT(#name, CYAML_FLAG_DEFAULT, struct recipe_reward, name)
+#define REWARD_REAL(name) CYAML_FIELD_FLOAT(#name, CYAML_FLAG_OPTIONAL, struct recipe_reward, name)
+#define REWARD_INTEGER(name) CYAML_FIELD_INT(#name, CYAML_FLAG_OPTIONAL, struct recipe_reward, name)
 
 static const cyaml_schema_value_t temperature_value = {CYAML_VALUE_FLOAT(CYAML_FLAG_DEFAULT, double)};
 
