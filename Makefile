@@ -51,7 +51,7 @@ $(B)/%.o: %.c
 $(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(B)/tests/command.o $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
-$(B)/oracle: $(B)/tests/oracle.o $(B)/tests/oracle_generate.o $(B)/tests/oracle_encoder.o $(library)
+$(B)/oracle: $(patsubst %.c,$(B)/%.o,$(wildcard tests/oracle*.c)) $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # The fuzzers are built apart, by clang with its sanitizers and coverage in every object.

@@ -9,6 +9,7 @@
 #include "model/safetensors.h"
 #include "oracle_encoder.h"
 #include "oracle_generate.h"
+#include "oracle_policy.h"
 #include "tensor/kernels.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -442,6 +443,15 @@ static void run_generate(struct oracle *oracle) {
     decoder_close(&decoder);
 }
 
+/* GRPO or DPO of the adapter. */
+static void run_policy(struct oracle *oracle, bool grpo) {
+    const struct oracle_report report = {check_reported, oracle};
+    struct decoder decoder;
+    open_model(oracle, &decoder, true);
+    (grpo ? oracle_grpo : oracle_dpo)(&decoder, oracle->root, &report);
+    decoder_close(&decoder);
+}
+
 static void run_case(struct oracle *oracle) {
     const struct oracle_report report = {check_reported, oracle};
     const char *kind = json_string(json_member(oracle->root, "kind"));
@@ -460,6 +470,10 @@ static void run_case(struct oracle *oracle) {
         run_sft_step(oracle, true);
     } else if (strcmp(kind, "generate") == 0) {
         run_generate(oracle);
+    } else if (strcmp(kind, "grpo_step") == 0) {
+        run_policy(oracle, true);
+    } else if (strcmp(kind, "dpo_step") == 0) {
+        run_policy(oracle, false);
     } else if (!oracle_encoder_run(kind, oracle->directory, oracle->root, &report)) {
         struct error error = {0};
         error_set(&error, "%s: casemix does not compute cases of kind \"%s\"", oracle->directory, kind);

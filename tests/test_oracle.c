@@ -92,6 +92,16 @@ static void training_of_two_labels_agrees_with_the_reference(void **state) {
     run_kind("two_label_step");
 }
 
+static void grpo_in_all_its_variants_agrees_with_the_reference(void **state) {
+    (void)state;
+    run_kind("grpo_step");
+}
+
+static void preference_optimization_agrees_with_the_reference(void **state) {
+    (void)state;
+    run_kind("dpo_step");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_agree_with_the_reference),
@@ -102,6 +112,8 @@ int main(void) {
         cmocka_unit_test(caml_agrees_with_the_reference),
         cmocka_unit_test(supervised_fine_tuning_agrees_with_the_reference),
         cmocka_unit_test(training_of_two_labels_agrees_with_the_reference),
+        cmocka_unit_test(grpo_in_all_its_variants_agrees_with_the_reference),
+        cmocka_unit_test(preference_optimization_agrees_with_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "train/recipe.h"
 #include "train/train_classify.h"
+#include "train/train_grpo.h"
 #include "train/train_sft.h"
 #include "train/train_tokenizer.h"
 #include <getopt.h>
@@ -143,6 +144,8 @@ static bool train_method(const struct train_settings *settings, struct error *er
     case METHOD_LM:
     case METHOD_SFT:
         return train_sft(settings, error);
+    case METHOD_GRPO:
+        return train_grpo(settings, error);
     default:
         return train_classify(settings, error);
     }

@@ -15,7 +15,8 @@ static const cyaml_strval_t methods[] = {{"classify", METHOD_CLASSIFY},
                                          {"caml", METHOD_CAML},
                                          {"lm", METHOD_LM},
                                          {"sft", METHOD_SFT},
-                                         {"dpo", METHOD_DPO}};
+                                         {"dpo", METHOD_DPO},
+                                         {"grpo", METHOD_GRPO}};
 static const cyaml_strval_t schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"linear", SCHEDULE_LINEAR}, {"cosine", SCHEDULE_COSINE}};
 static const cyaml_strval_t dtypes[] = {{"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}};
@@ -104,6 +105,9 @@ static const cyaml_schema_field_t recipe_fields[] = {
                             tokenizer_fields),
     CYAML_FIELD_MAPPING_PTR("sft", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, sft, recipe_sft_fields),
     CYAML_FIELD_MAPPING_PTR("dpo", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, dpo, recipe_dpo_fields),
+    CYAML_FIELD_MAPPING_PTR("grpo", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, grpo, recipe_grpo_fields),
+    CYAML_FIELD_MAPPING_PTR("reward", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, reward,
+                            recipe_reward_fields),
     CYAML_FIELD_END,
 };
 
@@ -288,6 +292,28 @@ static bool check_writing_sections(const struct recipe *recipe, struct error *er
            (recipe->dpo == NULL || recipe_check_dpo(recipe->dpo, error));
 }
 
+/* Method grpo with its two sections; what it samples must be what it trains. */
+static bool check_grpo(const struct recipe *recipe, struct error *error) {
+    if (recipe->method != METHOD_GRPO) {
+        if (recipe->grpo == NULL && recipe->reward == NULL) return true;
+        return error_set(error, "the sections \"grpo\" and \"reward\" go with method grpo, not with method %s",
+                         method_name(recipe->method));
+    }
+    if (recipe->grpo == NULL || recipe->reward == NULL)
+        return error_set(error, "method grpo needs the sections \"grpo\" and \"reward\"");
+    if (recipe->model != NULL) {
+        error_set(error, "method grpo goes on from a model that can write, not from a section \"model\"");
+        return error_hint(error, "fine-tune one by method sft and name it with --model");
+    }
+    if (recipe->lora != NULL && recipe->lora->dropout > 0)
+        return error_set(error, "lora.dropout is above 0: method grpo scores what it sampled without dropout");
+    const int64_t updates = recipe->grpo->updates;
+    if (!recipe_check_grpo(recipe->grpo, recipe->reward, error)) return false;
+    if (recipe->train == NULL || (recipe->train->eval_every % updates == 0 && recipe->train->save_every % updates == 0))
+        return true;
+    return error_set(error, "train.eval_every and train.save_every must be multiples of grpo.updates");
+}
+
 /* Which sections go with which method. */
 static bool check_sections(const struct recipe *recipe, struct error *error) {
     const char *name = method_name(recipe->method);
@@ -300,7 +326,8 @@ static bool check_sections(const struct recipe *recipe, struct error *error) {
     const bool decoder = recipe->method != METHOD_BERT && recipe->method != METHOD_CAML;
     if (!decoder && (recipe->lora != NULL || recipe->model != NULL))
         return error_set(error, "the sections \"lora\" and \"model\" go with a decoder, not with method %s", name);
-    return check_writing_sections(recipe, error) && (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
+    return check_writing_sections(recipe, error) && check_grpo(recipe, error) &&
+           (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
            (recipe->caml == NULL || check_caml(recipe->caml, error));
 }
 

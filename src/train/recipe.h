@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "model/decoder.h"
 #include "train/optimizer.h"
+#include "train/recipe_grpo.h"
 #include "train/recipe_lm.h"
 #include "train/schedule.h"
 #include <stdbool.h>
@@ -13,7 +14,16 @@
 
 struct error;
 
-enum method { METHOD_CLASSIFY, METHOD_TOKENIZER, METHOD_BERT, METHOD_CAML, METHOD_LM, METHOD_SFT, METHOD_DPO };
+enum method {
+    METHOD_CLASSIFY,
+    METHOD_TOKENIZER,
+    METHOD_BERT,
+    METHOD_CAML,
+    METHOD_LM,
+    METHOD_SFT,
+    METHOD_DPO,
+    METHOD_GRPO
+};
 
 /* A model to be made from scratch. */
 struct recipe_model {
@@ -74,8 +84,10 @@ struct recipe {
     struct recipe_lora *lora;   /* NULL: all weights are trained */
     struct recipe_train *train;
     struct recipe_tokenizer *tokenizer;
-    struct recipe_sft *sft; /* method sft; NULL: its defaults */
-    struct recipe_dpo *dpo; /* method dpo */
+    struct recipe_sft *sft;       /* method sft; NULL: its defaults */
+    struct recipe_dpo *dpo;       /* method dpo */
+    struct recipe_grpo *grpo;     /* method grpo, with… */
+    struct recipe_reward *reward; /* …what its completions are paid */
 };
 
 /* Reads a recipe, with overrides of the form "train.learning_rate=3e-4" applied to its text. *text receives the recipe

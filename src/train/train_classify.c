@@ -95,10 +95,13 @@ static bool diverged(const struct training *training, double loss, double norm, 
 
 static bool train_step(struct training *training, double *loss, double *norm, struct error *error) {
     const int64_t epoch = training->state.step / training->steps_per_epoch,
-                  place = training->state.step % training->steps_per_epoch;
+                  place = training->state.step % training->steps_per_epoch / training->updates;
     if (epoch != training->order_epoch) {
-        encoded_shuffle(training->order, (size_t)training->load.count, (uint64_t)training->settings->recipe->seed,
-                        epoch);
+        if (training->method->order != NULL)
+            training->method->order(training, epoch);
+        else
+            encoded_shuffle(training->order, (size_t)training->load.count, (uint64_t)training->settings->recipe->seed,
+                            epoch);
         training->order_epoch = epoch;
     }
     const int64_t first = place * training->train->batch_size, count = training->load.count;
@@ -175,13 +178,16 @@ static bool evaluate(struct training *training, struct progress *progress, struc
         if (!training_save_model(training, error)) return false;
     }
     const double seconds = time_now() - training->started;
-    char line[256];
-    snprintf(line, sizeof line,
-             "{\"step\": %lld, \"dev_loss\": %.9g, \"%s\": %.9g, \"best_step\": %lld, \"seconds\": %.2f}",
-             (long long)state->step, dev.loss, dev.member, dev.accuracy, (long long)state->best_step, seconds);
+    struct text line = {0};
+    text_printf(&line, "{\"step\": %lld, \"dev_loss\": %.9g, \"%s\": %.9g, \"best_step\": %lld, \"seconds\": %.2f",
+                (long long)state->step, dev.loss, dev.member, dev.accuracy, (long long)state->best_step, seconds);
+    if (training->method->log_dev != NULL) training->method->log_dev(training, &line);
+    text_add_char(&line, '}');
     progress_note(progress, "dev loss %.3f %s %.1f %%, %.0f tokens/s", dev.loss, dev.unit, 100 * dev.accuracy,
                   (double)(state->tokens - training->tokens_at_start) / (seconds > 0 ? seconds : 1));
-    return training_log(training, line, error);
+    const bool done = text_ok(&line, error) && training_log(training, line.data, error);
+    text_free(&line);
+    return done;
 }
 
 static bool save_checkpoint(const struct training *training, struct error *error) {
@@ -210,7 +216,8 @@ static bool run_steps(struct training *training, struct progress *progress, stru
     const struct recipe_train *t = training->train;
     struct progress_state *state = &training->state;
     while (state->step < training->steps && !(t->patience > 0 && state->stale >= t->patience)) {
-        if (must_stop(training)) {
+        const bool between = state->step % training->updates == 0;
+        if (between && must_stop(training)) {
             if (!save_checkpoint(training, error)) return false;
             error_set(error, "stopped after step %lld of %lld", (long long)state->step, (long long)training->steps);
             return error_hint(error, "go on with the same command and --resume");
@@ -221,7 +228,8 @@ static bool run_steps(struct training *training, struct progress *progress, stru
         if ((last || state->step % t->log_every == 0) && !log_step(training, progress, norm, error)) return false;
         if (evaluates && !evaluate(training, progress, error)) return false;
         /* After each evaluation too, so that the best model on disk and the checkpoint never disagree. */
-        if ((evaluates || state->step % t->save_every == 0) && !save_checkpoint(training, error)) return false;
+        const bool saves = (evaluates || state->step % t->save_every == 0) && state->step % training->updates == 0;
+        if (saves && !save_checkpoint(training, error)) return false;
         progress_update(progress, (uint64_t)state->step);
     }
     return true;

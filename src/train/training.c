@@ -189,10 +189,12 @@ static struct parameters *trained(const struct training *training) {
 static bool plan_steps(struct training *training, struct error *error) {
     const struct recipe_train *t = training->train;
     const struct training_load *load = &training->load;
-    training->steps_per_epoch = (load->count + t->batch_size - 1) / t->batch_size;
+    training->updates = load->updates > 0 ? load->updates : 1;
+    training->steps_per_epoch = (load->count + t->batch_size - 1) / t->batch_size * training->updates;
     const double steps = t->epochs * (double)training->steps_per_epoch;
     if (steps > 1e12) return error_set(error, "%g steps are too many", steps);
     training->steps = steps < 1 ? 1 : (int64_t)(steps + 0.5);
+    training->steps += (training->updates - training->steps % training->updates) % training->updates;
     training->schedule = (struct schedule){t->schedule, t->learning_rate, t->min_learning_rate_ratio,
                                            (int64_t)(t->warmup_share * (double)training->steps), training->steps};
     const int64_t positions = training->network.call->shape(training->network.model).positions;

@@ -22,6 +22,7 @@ struct training_load {
     int64_t longest;   /* tokens that must fit into a micro-batch, dev's too */
     int64_t positions; /* of the longest sequence, dev's too */
     int64_t sequences; /* of the model's batch for each unit */
+    int64_t updates;   /* that each batch of units gets; 0: one */
     size_t bytes;      /* data held in memory */
     uint64_t fingerprint;
 };
@@ -44,11 +45,14 @@ struct training_method {
      * activations, and training->micro_rows, the rows of hidden states of a micro-batch. */
     size_t (*plan_buffers)(struct training *training);
     bool (*open_buffers)(struct training *training, struct error *error);
+    /* Fills training->order for an epoch; NULL: shuffled by the recipe's seed. */
+    void (*order)(struct training *training, int64_t epoch);
     /* Adds to the gradients, which are zero, those of the update over training->order[first … end); its loss. */
     bool (*gradient)(struct training *training, int64_t first, int64_t end, double *loss, struct error *error);
     bool (*evaluate)(struct training *training, struct training_dev *dev, struct error *error);
     /* Appends members, each with ", " before it, to the log line of the last step; NULL: it has none of its own. */
     void (*log)(const struct training *training, struct text *line);
+    void (*log_dev)(const struct training *training, struct text *line); /* the same for dev's line */
     /* Puts what belongs to the method into a new run directory; NULL: nothing. */
     bool (*prepare)(const struct training *training, struct error *error);
     void (*close)(struct training *training); /* after a failure too */
@@ -82,8 +86,9 @@ struct training {
     int64_t micro_rows;                    /* hidden states that its head reads */
     size_t buffer_bytes;                   /* what the method will hold beside the activations */
     int64_t steps_per_epoch, steps;
-    uint32_t *order;                          /* of the current epoch */
-    int64_t order_epoch;                      /* -1: none shuffled yet */
+    int64_t updates;     /* consecutive steps on the same units; the run stops and is saved behind the last of them */
+    uint32_t *order;     /* of the current epoch */
+    int64_t order_epoch; /* -1: none shuffled yet */
     int32_t *tokens, *offsets, *micro_labels; /* one micro-batch */
     float *logits, *losses;
     uint64_t fingerprint;
