@@ -17,6 +17,7 @@ bool command_generate(int argc, char **argv, struct error *error);
 bool command_metrics(int argc, char **argv, struct error *error);
 bool command_predict(int argc, char **argv, struct error *error);
 bool command_prepare(int argc, char **argv, struct error *error);
+bool command_rationales(int argc, char **argv, struct error *error);
 bool command_report(int argc, char **argv, struct error *error);
 bool command_reward(int argc, char **argv, struct error *error);
 bool command_synth(int argc, char **argv, struct error *error);

@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"eval", "score a model on a dataset", command_eval},
     {"metrics", "the papers' metrics from logits and labels", command_metrics},
     {"report", "a run and its evaluation as one HTML page", command_report},
+    {"rationales", "why stays have their DRG: from codes, or as a model explains it", command_rationales},
     {"reward", "DRG-Sapphire's rewards on written answers", command_reward},
     {"generate", "a causal model goes on from a prompt, or answers in a conversation", command_generate},
     {"train", "train a model or a tokenizer from a recipe", command_train},
