@@ -58,15 +58,21 @@ void lm_loss_close(struct lm_loss *loss) {
 /* A range of the vocabulary, and the head's rows for it. */
 struct piece {
     int64_t first, count;
-    struct matrix weight; /* [count, C] */
+    struct matrix weight;       /* [count, C] */
+    struct int8_rows quantised; /* what the weight points to when it is int8 */
 };
 
-static struct piece piece_at(const struct decoder *decoder, int64_t first, int64_t columns) {
+static void piece_at(struct piece *piece, const struct decoder *decoder, int64_t first, int64_t columns) {
     const struct matrix *whole = &decoder->head.weight;
-    struct piece piece = {.first = first, .count = smaller(columns, whole->rows - first), .weight = *whole};
-    piece.weight.rows = piece.count;
-    piece.weight.data = (const char *)whole->data + (size_t)(first * whole->cols) * dtype_size(whole->dtype);
-    return piece;
+    *piece = (struct piece){.first = first, .count = smaller(columns, whole->rows - first), .weight = *whole};
+    piece->weight.rows = piece->count;
+    if (whole->dtype != DTYPE_INT8) {
+        piece->weight.data = (const char *)whole->data + (size_t)(first * whole->cols) * dtype_size(whole->dtype);
+        return;
+    }
+    const struct int8_rows *rows = whole->data;
+    piece->quantised = (struct int8_rows){rows->values + first * whole->cols, rows->scales + first, rows->sums + first};
+    piece->weight.data = &piece->quantised;
 }
 
 /* Columns that the scratch holds for Q rows. */
@@ -113,7 +119,8 @@ void lm_loss_forward(struct lm_loss *loss, const struct decoder *decoder, const 
         loss->sum[i] = loss->moment[i] = 0;
     }
     for (int64_t first = 0; first < V; first += columns) {
-        const struct piece piece = piece_at(decoder, first, columns);
+        struct piece piece;
+        piece_at(&piece, decoder, first, columns);
         linear_forward(loss->logits, rows->hidden, &piece.weight, NULL, Q, false, loss->panel);
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < Q; i++) {
@@ -166,7 +173,8 @@ void lm_loss_backward(struct lm_loss *loss, const struct decoder *decoder, const
     const int64_t columns = piece_columns(loss, decoder, Q);
     float *d_weight = decoder->head.d_weight;
     for (int64_t first = 0; first < V; first += columns) {
-        const struct piece piece = piece_at(decoder, first, columns);
+        struct piece piece;
+        piece_at(&piece, decoder, first, columns);
         if (loss->kept != Q) {
             linear_forward(loss->logits, rows->hidden, &piece.weight, NULL, Q, false, loss->panel);
             scale_logits(loss->logits, Q * piece.count, 1.0f / rows->temperature);

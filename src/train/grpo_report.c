@@ -59,6 +59,8 @@ void grpo_log(const struct training *training, struct text *line) {
                 "\"zero_variance\": %.6g, \"format_rate\": %.6g, \"right_rate\": %.6g, \"completion_tokens\": %.6g, "
                 "\"truncated\": %.6g",
                 m.reward, m.accuracy, m.format, m.deviation, m.flat, m.has_format, m.right, m.tokens, m.is_cut);
+    if (update->trie != NULL)
+        text_printf(line, ", \"trie_rescued\": %.6g", share(update->rescued, grpo->groups.P * grpo->groups.G));
     if (r->length > 0) text_printf(line, ", \"reward_length\": %.6g", m.length);
     if (r->repetition > 0) text_printf(line, ", \"reward_repetition\": %.6g", m.repetition);
     if (r->cot_first > 0) text_printf(line, ", \"reward_cot_first\": %.6g", m.cot_first);

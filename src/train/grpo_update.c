@@ -25,10 +25,13 @@ bool grpo_update_open(struct grpo_update *update, int64_t completions, int64_t m
         *arrays[i] = memory_alloc(room, sizeof(float));
         done = done && *arrays[i] != NULL;
     }
+    update->allowed = memory_zero(update->trie == NULL ? 0 : room, sizeof *update->allowed);
+    done = done && update->allowed != NULL;
     return done || memory_error(error, grpo_update_size(completions, max_tokens), "the scores of completions");
 }
 
 void grpo_update_close(struct grpo_update *update) {
+    memory_free(update->allowed);
     memory_free(update->starts);
     memory_free(update->advantages);
     memory_free(update->is_cut);
@@ -40,15 +43,44 @@ void grpo_update_close(struct grpo_update *update) {
     *update = (struct grpo_update){0};
 }
 
-void grpo_update_start(struct grpo_update *update, const struct groups *groups) {
+/* What each token of a rollout could have been within an answer: the generator's states gone through again. Before the
+ * answer a token is left out only where it would close "<answer>" and run on; that is as good as free. */
+static bool replay_trie(struct grpo_update *update, const struct token_span *prompt, const struct rollout *rollout,
+                        struct allowed_tokens *allowed, struct error *error) {
+    enum { TAIL = 16 };
+    const int64_t first = prompt->count < TAIL ? 0 : prompt->count - TAIL;
+    struct text text = {0};
+    bool done = tokenizer_decode(update->tokenizer, prompt->ids + first, (size_t)(prompt->count - first), false, &text,
+                                 error) &&
+                text_ok(&text, error);
+    struct trie_state state = trie_state_behind(text.data == NULL ? "" : text.data, text.length);
+    for (size_t t = 0; done && t < rollout->ids.count; t++) {
+        const int32_t id = rollout->ids.ids[t];
+        allowed[t] = (struct allowed_tokens){0};
+        if (state.node != TRIE_OUTSIDE && state.node != TRIE_DONE)
+            allowed[t].ids = trie_allowed(update->trie, &state, &allowed[t].count);
+        text_clear(&text);
+        done = tokenizer_decode(update->tokenizer, &id, 1, false, &text, error);
+        state = trie_advance(update->trie, state, id, text.data == NULL ? "" : text.data, text.length);
+    }
+    text_free(&text);
+    return done;
+}
+
+bool grpo_update_start(struct grpo_update *update, const struct groups *groups, struct error *error) {
     const int64_t B = groups->P * groups->G;
     update->groups = groups;
     update->difference = 0;
     for (int64_t i = 0; i < B; i++) {
         update->starts[i + 1] = update->starts[i] + (int64_t)groups->rollouts[i].ids.count;
         update->is_cut[i] = groups->rollouts[i].is_cut;
+        if (update->trie != NULL && !replay_trie(update, &groups->stays[i / groups->G].prompt, &groups->rollouts[i],
+                                                 update->allowed + update->starts[i], error))
+            return false;
     }
     advantages_compute(update->advantages, groups->rewards, B, groups->G, update->scale);
+    update->rescued = 0;
+    return true;
 }
 
 static struct token_span tokens_of(const struct rollout *rollout) {
@@ -88,6 +120,7 @@ static bool score_reference(struct grpo_update *update, int64_t first, int64_t e
     bool done;
     if (model->policy != NULL) {
         done = pack(model->policy, update->groups, first) == end || error_set(error, "the reference has less room");
+        model->policy->allowed = update->policy->allowed;
         done = done && policy_score(model->policy, 0, reference, NULL, error);
     } else {
         done = decoder_use_adapters(update->decoder, &model->adapter, model->adapter != NULL ? 1 : 0, error) &&
@@ -109,9 +142,20 @@ static void compare_with_sampler(struct grpo_update *update, int64_t first, int6
     }
 }
 
+static void count_rescued(struct grpo_update *update, int64_t first, int64_t end) {
+    const float *log_allowed = update->policy->log_allowed;
+    for (int64_t i = first; i < end; i++) {
+        double sum = 0;
+        for (int64_t t = update->starts[i]; t < update->starts[i + 1]; t++)
+            sum += (double)log_allowed[t - update->starts[first]];
+        update->rescued += sum < log(0.5);
+    }
+}
+
 static bool run_micro_batch(struct grpo_update *update, bool on_policy, int64_t first, int64_t end, int64_t counted,
                             struct error *error) {
     const int64_t B = update->groups->P * update->groups->G, from = update->starts[first];
+    update->policy->allowed = update->trie == NULL ? NULL : update->allowed + from;
     if (update->has_reference && on_policy && !score_reference(update, first, end, error)) return false;
     const double start = time_now();
     if (!policy_score(update->policy, 0, update->log_p + from, update->entropy + from, error)) return false;
@@ -129,6 +173,7 @@ static bool run_micro_batch(struct grpo_update *update, bool on_policy, int64_t 
     update->training_seconds += time_now() - start;
     update->trained_tokens += update->starts[end] - from;
     if (on_policy) compare_with_sampler(update, first, end);
+    if (on_policy && update->trie != NULL) count_rescued(update, first, end);
     return true;
 }
 

@@ -6,6 +6,7 @@
 #ifndef CASEMIX_TRAIN_GRPO_UPDATE_H
 #define CASEMIX_TRAIN_GRPO_UPDATE_H
 
+#include "generate/title_trie.h"
 #include "train/advantages.h"
 #include "train/groups.h"
 #include "train/grpo_loss.h"
@@ -28,7 +29,10 @@ struct grpo_update {
     bool has_reference;
     struct grpo_reference reference_model;
     struct policy *policy;
-    struct decoder *decoder; /* the policy's, whose adapters are put out of use for the reference */
+    struct decoder *decoder;           /* the policy's, whose adapters are put out of use for the reference */
+    const struct title_trie *trie;     /* NULL: completions were sampled freely */
+    const struct tokenizer *tokenizer; /* with a trie */
+    struct allowed_tokens *allowed;    /* [room] with a trie */
     const struct groups *groups;
     int64_t room;    /* completion tokens of all groups, at most */
     int64_t *starts; /* [completions + 1] */
@@ -36,7 +40,8 @@ struct grpo_update {
     unsigned char *is_cut;
     float *log_p, *old_log_p, *reference, *entropy, *coefficients; /* [room] */
     struct grpo_sums sums;                                         /* of the last gradient */
-    double difference;                        /* largest, of the sampler's log-probability and the trainer's */
+    double difference; /* largest, of the sampler's log-probability and the trainer's */
+    int64_t rescued;   /* completions that would have been no title more likely than not, had the trie not kept them */
     double scoring_seconds, training_seconds; /* of the last gradient */
     int64_t scored_tokens, trained_tokens;    /* completion tokens through the reference, and through the policy */
 };
@@ -47,8 +52,8 @@ size_t grpo_update_size(int64_t completions, int64_t max_tokens);
 bool grpo_update_open(struct grpo_update *update, int64_t completions, int64_t max_tokens, struct error *error);
 void grpo_update_close(struct grpo_update *update);
 
-/* A new batch of groups: advantages. */
-void grpo_update_start(struct grpo_update *update, const struct groups *groups);
+/* A new batch of groups: advantages, and what each token could have been. */
+bool grpo_update_start(struct grpo_update *update, const struct groups *groups, struct error *error);
 
 /* Adds the gradient of an update on these groups and fills in sums, times and tokens; the loss is sums.loss. `first`:
  * the weights are those that sampled. */

@@ -205,6 +205,8 @@ static bool open_buffers(struct training *training, struct error *error) {
     const int64_t completions = training->train->batch_size * grpo->recipe->group;
     grpo->update.policy = &grpo->policy;
     grpo->update.decoder = &training->decoder;
+    grpo->update.tokenizer = training->tokenizer;
+    if (grpo->recipe->answer_trie) grpo->update.trie = &grpo->trie;
     return open_stays(grpo, training, error) &&
            decoder_run_open_planned(&grpo->run, &training->decoder, &training->plan, error) &&
            policy_open(&grpo->policy, &training->decoder, grpo->run, &micro, error) &&
@@ -239,8 +241,7 @@ static bool sample(struct training *training, int64_t first, int64_t end, struct
         return false;
     grpo->sampling_seconds = time_now() - start;
     grpo->sampled_tokens = generator_counts(grpo->generator).generated_tokens - before;
-    grpo_update_start(&grpo->update, &grpo->groups);
-    return grpo_report_groups(training, error);
+    return grpo_update_start(&grpo->update, &grpo->groups, error) && grpo_report_groups(training, error);
 }
 
 static double beta_at(const struct grpo *grpo, const struct training *training) {
