@@ -12,6 +12,20 @@
 /* One list of a line. */
 enum list { LIST_REWARDS, LIST_ANSWERS, LIST_TOKENS, LIST_COMPLETIONS, LISTS };
 
+/* A model may write the character NUL, which no reader of JSON takes: it stands as U+FFFD. */
+static void add_completion(struct text *out, const struct text *completion) {
+    struct text shown = {0};
+    for (size_t at = 0; at < completion->length;) {
+        const size_t solid = strnlen(completion->data + at, completion->length - at);
+        text_append(&shown, completion->data + at, solid);
+        at += solid + 1;
+        if (at <= completion->length) text_add(&shown, "\xEF\xBF\xBD");
+    }
+    text_add_json(out, shown.data == NULL ? "" : shown.data, shown.length);
+    out->failed = out->failed || shown.failed;
+    text_free(&shown);
+}
+
 static void add_list(struct text *out, const struct groups *groups, int64_t p, enum list list) {
     static const char *const names[LISTS] = {"rewards", "answers", "tokens", "completions"};
     text_printf(out, ", \"%s\": [", names[list]);
@@ -29,7 +43,7 @@ static void add_list(struct text *out, const struct groups *groups, int64_t p, e
             text_printf(out, "%zu", rollout->ids.count);
             break;
         default:
-            text_add_json(out, rollout->text.data == NULL ? "" : rollout->text.data, rollout->text.length);
+            add_completion(out, &rollout->text);
         }
     }
     text_add_char(out, ']');
