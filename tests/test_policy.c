@@ -357,6 +357,95 @@ static void values_of_completions_lie_in_the_order_in_which_they_were_added(void
     decoder_close(&written.decoder);
 }
 
+/* A loss of a batch of which some tokens were kept to some others. */
+struct kept_loss {
+    struct policy *policy;
+    struct allowed_tokens allowed[64];
+    float log_p[64], entropy[64], coefficients[64];
+    int64_t tokens;
+};
+
+static double kept_loss_at(struct kept_loss *kept) {
+    struct error error = {0};
+    double loss = 0;
+    assert_true(policy_score(kept->policy, 0, kept->log_p, kept->entropy, &error));
+    for (int64_t t = 0; t < kept->tokens; t++) loss -= (double)kept->coefficients[t] * (double)kept->log_p[t];
+    return loss;
+}
+
+static void pack_all(struct policy *policy, const struct written *written) {
+    completion_batch_clear(&policy->batch);
+    for (int p = 0; p < P; p++)
+        assert_true(completion_batch_add(&policy->batch, &written->prompts[p], &written->completions[p * G], G));
+}
+
+/* Every third token could have been itself or two others only, every seventh nothing else. */
+static void keep_some(struct kept_loss *kept, const struct written *written, int32_t ids[64][3]) {
+    int64_t t = 0;
+    for (int i = 0; i < P * G; i++) {
+        for (int64_t k = 0; k < written->completions[i].count; k++, t++) {
+            const int32_t id = written->completions[i].ids[k];
+            ids[t][0] = (id + 11) % 31;
+            ids[t][1] = id;
+            ids[t][2] = (id + 5) % 31;
+            if (t % 3 == 0) kept->allowed[t] = (struct allowed_tokens){ids[t], 3};
+            if (t % 7 == 0) kept->allowed[t] = (struct allowed_tokens){&ids[t][1], 1};
+            kept->coefficients[t] = (float)(1 + t % 5) / 7 - 0.4f;
+        }
+    }
+    kept->tokens = t;
+}
+
+static void check_kept_gradient(struct kept_loss *kept, struct parameters *set) {
+    const float h = 0x1p-7f;
+    double difference = 0, norm = 0;
+    for (int64_t i = 0; i < set->total; i += 5) {
+        const float value = set->values[i];
+        set->values[i] = value + h;
+        const double above = kept_loss_at(kept);
+        set->values[i] = value - h;
+        const double below = kept_loss_at(kept);
+        set->values[i] = value;
+        const double numeric = (above - below) / (2 * (double)h);
+        difference += (numeric - (double)set->gradients[i]) * (numeric - (double)set->gradients[i]);
+        norm += numeric * numeric;
+    }
+    assert_true(norm > 0.1);
+    if (!(sqrt(difference) <= 1e-2 * sqrt(norm))) fail_msg("%g of %g", sqrt(difference), sqrt(norm));
+}
+
+static void tokens_kept_to_some_are_scored_among_these_with_their_gradient(void **state) {
+    struct written written;
+    struct policy policy;
+    struct kept_loss kept = {.policy = &policy};
+    int32_t ids[64][3];
+    float free_log_p[64];
+    struct error error = {0};
+    (void)state;
+    write_something(&written);
+    struct parameters *set = &written.decoder.parameters;
+    const struct completion_size room = room_of(&written);
+    open_policy(&policy, &written.decoder, &room);
+    pack_all(&policy, &written);
+    assert_true(policy_score(&policy, 0, free_log_p, NULL, &error));
+    keep_some(&kept, &written, ids);
+    policy.allowed = kept.allowed;
+    kept_loss_at(&kept);
+    for (int64_t t = 0; t < kept.tokens; t++) {
+        const bool alone = kept.allowed[t].count == 1, is_free = kept.allowed[t].ids == NULL;
+        if (is_free) assert_true(kept.log_p[t] == free_log_p[t] && policy.log_allowed[t] == 0);
+        if (alone) assert_true(kept.log_p[t] == 0 && kept.entropy[t] == 0);
+        if (!is_free) assert_float_equal(kept.log_p[t] + policy.log_allowed[t], free_log_p[t], 1e-5);
+        if (!is_free) assert_true(policy.log_allowed[t] < 0);
+        if (!is_free && !alone) assert_true(kept.log_p[t] < 0 && (double)kept.entropy[t] <= log(3) + 1e-6);
+    }
+    memset(set->gradients, 0, (size_t)set->total * sizeof(float));
+    policy_backward(&policy, kept.coefficients);
+    check_kept_gradient(&kept, set);
+    close_policy(&policy);
+    decoder_close(&written.decoder);
+}
+
 static void a_policy_without_memory_is_refused_and_leaves_nothing_behind(void **state) {
     struct written written;
     struct policy policy;
@@ -385,6 +474,7 @@ int main(void) {
         cmocka_unit_test(advantages_are_what_the_formula_gives_by_hand),
         cmocka_unit_test(a_shared_prompt_gives_the_gradient_of_a_prompt_for_each_completion),
         cmocka_unit_test(values_of_completions_lie_in_the_order_in_which_they_were_added),
+        cmocka_unit_test(tokens_kept_to_some_are_scored_among_these_with_their_gradient),
         cmocka_unit_test(a_policy_without_memory_is_refused_and_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

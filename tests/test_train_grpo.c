@@ -327,6 +327,54 @@ static void adapters_are_held_to_their_reference(void **state) {
     must_say("there is no adapter to take off", 1, "grpo.yaml", "sft", "none", "--set grpo.reference=base");
 }
 
+struct resampled {
+    bool positive;
+    int again, tries; /* groups that were sampled again; the most tries of one */
+};
+
+/* Every group has what was asked for, or used up its tries; what was sampled again has a temperature of the list. */
+static bool check_group(void *context, uint64_t line, const json_node *root, struct error *error) {
+    struct resampled *resampled = context;
+    const double tries = json_number(json_member(root, "tries")),
+                 temperature = json_number(json_member(root, "temperature"));
+    bool equal = true, above = false;
+    const json_node *rewards = json_member(root, "rewards");
+    for (const json_node *n = json_first(rewards); n != NULL; n = json_next(n)) {
+        equal = equal && fabs(json_number(n) - json_number(json_first(rewards))) < 1e-9;
+        above = above || json_number(n) > 0;
+    }
+    (void)error;
+    if (tries < 3 && (equal || (resampled->positive && !above))) fail_msg("line %d was to be sampled again", (int)line);
+    if (tries > 0 && fabs(temperature - 0.8) > 1e-9 && fabs(temperature - 1.6) > 1e-9)
+        fail_msg("line %d: temperature %g", (int)line, temperature);
+    if (tries < 1 && fabs(temperature - 1) > 1e-9) fail_msg("line %d: temperature %g", (int)line, temperature);
+    resampled->again += tries > 0;
+    if (tries > resampled->tries) resampled->tries = (int)tries;
+    return true;
+}
+
+/* That sampler and trainer agree says that tokens, log-probabilities and temperature were all replaced together. */
+static void groups_of_equal_rewards_are_sampled_again(void **state) {
+    static const char *const ways[] = {"neutral", "positive"};
+    (void)state;
+    for (int way = 0; way < 2; way++) {
+        char more[512];
+        struct resampled resampled = {.positive = way == 1};
+        struct error error = {0};
+        snprintf(more, sizeof more,
+                 "--set grpo.resampling=%s --set grpo.resampling_tries=3 --set train.epochs=0.5 "
+                 "--set 'grpo.resampling_temperatures=[0.8, 1.6]' --set train.learning_rate=0",
+                 ways[way]);
+        must_train("grpo.yaml", "straight", ways[way], more);
+        if (!json_lines(in_run(ways[way], "rollouts.jsonl"), check_group, &resampled, &error))
+            fail_msg("%s", error.message);
+        assert_true(resampled.again > 0 && resampled.tries <= 3);
+        assert_true(mean_of(ways[way], "resampling_tries", 0, 3) > 0);
+        for (int step = 0; step < 3; step++)
+            assert_true(mean_of(ways[way], "sampler_difference", step, step + 1) < 1e-4);
+    }
+}
+
 /* What an earlier run found: stay 4 easy, 5 and 6 hard (6 in one epoch only), 7 neither. */
 static const char earlier[] = "{\"step\": 1, \"note_id\": \"train-4\", \"answers\": [2, 2, 2, 2]}\n"
                               "{\"step\": 1, \"note_id\": \"train-5\", \"answers\": [-0.5, -0.5, -0.5, -0.5]}\n"
@@ -410,6 +458,7 @@ int main(void) {
         cmocka_unit_test(micro_batches_do_not_show),
         cmocka_unit_test(sampler_and_trainer_agree_and_a_tree_of_titles_is_renormalised_in_both),
         cmocka_unit_test(adapters_are_held_to_their_reference),
+        cmocka_unit_test(groups_of_equal_rewards_are_sampled_again),
         cmocka_unit_test(a_later_run_leaves_out_what_was_easy_or_hard_and_goes_from_easy_to_hard),
         cmocka_unit_test(it_is_said_loudly_when_nothing_can_be_learned),
         cmocka_unit_test(what_cannot_be_trained_is_refused),
