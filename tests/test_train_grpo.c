@@ -256,6 +256,25 @@ static void a_stopped_run_goes_on_to_the_same_bytes(void **state) {
     assert_same_file("straight", "resumed", "rollouts.jsonl");
 }
 
+/* All prompts begin alike for longer than a block of keys and values: what is kept of one must not outlive the weights
+ * that made it. */
+static void prompts_that_begin_alike_are_read_anew_when_the_weights_have_changed(void **state) {
+    char more[1024];
+    struct text prompt = {0};
+    (void)state;
+    text_add(&prompt, "[template]\nnone\n[user]\n");
+    for (int i = 0; i < 20; i++) text_add(&prompt, "tilt syncope ");
+    text_add(&prompt, "\n{note}\n");
+    folder_write("long.txt", prompt.data, prompt.length);
+    text_free(&prompt);
+    snprintf(more, sizeof more,
+             "--set grpo.prompt=%s --set train.epochs=0.6 --set train.max_tokens=128 "
+             "--set reward.repetition=1 --set reward.repetition_ngram=2",
+             folder_path("long.txt"));
+    must_train("grpo.yaml", "sft", "alike", more);
+    for (int step = 0; step < 4; step++) assert_true(mean_of("alike", "sampler_difference", step, step + 1) < 1e-4);
+}
+
 /* Rollouts of steps that a crash took back are forgotten. */
 static void rollouts_behind_the_checkpoint_are_cut(void **state) {
     struct error error = {0};
@@ -453,6 +472,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_reward_rises),
         cmocka_unit_test(a_stopped_run_goes_on_to_the_same_bytes),
+        cmocka_unit_test(prompts_that_begin_alike_are_read_anew_when_the_weights_have_changed),
         cmocka_unit_test(rollouts_behind_the_checkpoint_are_cut),
         cmocka_unit_test(several_updates_share_their_rollouts_and_a_run_stops_between_batches_only),
         cmocka_unit_test(micro_batches_do_not_show),
