@@ -26,22 +26,22 @@ static void *must_have(size_t count, size_t size) {
     return memory;
 }
 
-static struct token_list read_list(const json_node *node) {
-    struct token_list list = {.count = (int64_t)json_count(node)};
+static struct token_span read_list(const json_node *node) {
+    struct token_span list = {.count = (int64_t)json_count(node)};
     int32_t *ids = must_have((size_t)list.count, sizeof *ids), *id = ids;
     for (const json_node *n = json_first(node); n != NULL; n = json_next(n)) *id++ = (int32_t)json_number(n);
     list.ids = ids;
     return list;
 }
 
-static void free_lists(struct token_list *lists, int64_t count) {
+static void free_lists(struct token_span *lists, int64_t count) {
     for (int64_t i = 0; i < count; i++) memory_free((void *)(uintptr_t)lists[i].ids);
     memory_free(lists);
 }
 
-static struct token_list *read_lists(const json_node *node, int64_t *count) {
+static struct token_span *read_lists(const json_node *node, int64_t *count) {
     *count = (int64_t)json_count(node);
-    struct token_list *lists = must_have((size_t)*count, sizeof *lists), *list = lists;
+    struct token_span *lists = must_have((size_t)*count, sizeof *lists), *list = lists;
     for (const json_node *n = json_first(node); n != NULL; n = json_next(n)) *list++ = read_list(n);
     return lists;
 }
@@ -64,6 +64,21 @@ static void report_gradients(const struct oracle_report *report, const char *pre
                      set->items[p].rows * set->items[p].cols);
 }
 
+/* A run with room for such a batch, and the policy over it. */
+static void open_policy(struct policy *policy, const struct decoder *decoder, const struct completion_size *room) {
+    struct error error = {0};
+    struct decoder_run *run;
+    struct run_plan plan = {.T = room->tokens, .N = room->sequences, .rows = room->rows, .train = true};
+    must(decoder_run_plan(&plan, decoder, 0, &error) && decoder_run_open_planned(&run, decoder, &plan, &error) &&
+             policy_open(policy, decoder, run, room, &error),
+         &error);
+}
+
+static void close_policy(struct policy *policy) {
+    decoder_run_close(policy->run);
+    policy_close(policy);
+}
+
 static void clear_gradients(struct parameters *set) {
     memset(set->gradients, 0, (size_t)set->total * sizeof *set->gradients);
 }
@@ -73,7 +88,7 @@ struct grpo_case {
     const struct oracle_report *report;
     struct decoder *decoder;
     struct policy policy;
-    struct token_list *prompts, *completions;
+    struct token_span *prompts, *completions;
     int64_t P, B, G;
     int64_t *starts; /* [B + 1] */
     unsigned char *is_cut;
@@ -91,7 +106,7 @@ static void pack_rows(struct grpo_case *c, const int64_t *rows, int64_t count) {
     completion_batch_clear(&c->policy.batch);
     for (int64_t i = 0; i < count;) {
         const int64_t prompt = rows[i] / c->G;
-        struct token_list group[1024];
+        struct token_span group[1024];
         int64_t size = 0;
         while (i < count && rows[i] / c->G == prompt) group[size++] = c->completions[rows[i++]];
         must(completion_batch_add(&c->policy.batch, &c->prompts[prompt], group, size) || error_set(&error, "no room"),
@@ -238,7 +253,7 @@ static void read_case(struct grpo_case *c, const json_node *root) {
     c->starts = must_have((size_t)c->B + 1, sizeof *c->starts);
     c->is_cut = must_have((size_t)c->B, sizeof *c->is_cut);
     for (int64_t i = 0; i < c->B; i++) {
-        const struct token_list *completion = &c->completions[i];
+        const struct token_span *completion = &c->completions[i];
         const struct completion_size alone = completion_size(&c->prompts[i / c->G], completion, 1);
         room.tokens += alone.tokens;
         room.sequences += alone.sequences;
@@ -248,9 +263,8 @@ static void read_case(struct grpo_case *c, const json_node *root) {
         c->is_cut[i] = completion->count == 0 || completion->ids[completion->count - 1] !=
                                                      (int32_t)json_number(json_member(hyper, "eos_token_id"));
     }
-    must(policy_open(&c->policy, c->decoder, &room, true, 0, (float)json_number(json_member(hyper, "temperature")),
-                     &error),
-         &error);
+    open_policy(&c->policy, c->decoder, &room);
+    c->policy.temperature = (float)json_number(json_member(hyper, "temperature"));
     float **const arrays[] = {&c->log_p, &c->entropy, &c->reference, &c->kl, &c->old, &c->coefficients};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         *arrays[i] = must_have((size_t)c->starts[c->B], sizeof(float));
@@ -290,7 +304,7 @@ void oracle_grpo(struct decoder *decoder, const json_node *root, const struct or
     report_advantages(c, json_member(inputs, "extra_rewards"), "extra_advantages.", false);
     const json_node *variants = json_member(json_member(root, "hyper"), "variants");
     for (const json_node *v = json_first(variants); v != NULL; v = json_next(v)) run_variant(c, v);
-    policy_close(&c->policy);
+    close_policy(&c->policy);
     free_lists(c->prompts, c->P);
     free_lists(c->completions, c->B);
     void *const owned[] = {c->starts, c->is_cut, c->log_p, c->entropy, c->reference, c->kl, c->old, c->coefficients, c};
@@ -300,7 +314,7 @@ void oracle_grpo(struct decoder *decoder, const json_node *root, const struct or
 /* Sums of log-probabilities over the completions of pairs: chosen, rejected, chosen, … */
 struct dpo_case {
     struct policy policy;
-    struct token_list *prompts, *completions; /* [N], [2 N] */
+    struct token_span *prompts, *completions; /* [N], [2 N] */
     int64_t N, tokens;
     double *sums[2][2]; /* [policy, reference][chosen, rejected] [N] */
 };
@@ -322,7 +336,7 @@ static void pack_pairs(struct dpo_case *c, const json_node *pairs, const struct 
         room.rows += size.rows;
     }
     c->tokens = room.rows;
-    must(policy_open(&c->policy, decoder, &room, true, 0, 1, &error), &error);
+    open_policy(&c->policy, decoder, &room);
     for (n = 0; n < c->N; n++)
         must(completion_batch_add(&c->policy.batch, &c->prompts[n], &c->completions[2 * n], 2), &error);
 }
@@ -386,7 +400,7 @@ void oracle_dpo(struct decoder *decoder, const json_node *root, const struct ora
     report_number(report, "", "accuracy", share_of(sums.right, sums.pairs));
     report_number(report, "", "grad_norm", gradient_norm(&decoder->parameters));
     report_gradients(report, "grad.", &decoder->parameters);
-    policy_close(&c.policy);
+    close_policy(&c.policy);
     free_lists(c.prompts, c.N);
     free_lists(c.completions, 2 * c.N);
     for (int i = 0; i < 4; i++) memory_free(c.sums[i / 2][i % 2]);

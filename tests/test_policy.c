@@ -214,7 +214,7 @@ enum { P = 3, G = 3, LONGEST = 12 };
 struct written {
     struct decoder decoder;
     int32_t ids[P * (G + 1)][LONGEST];
-    struct token_list prompts[P], completions[P * G];
+    struct token_span prompts[P], completions[P * G];
     int64_t tokens;
 };
 
@@ -247,9 +247,9 @@ static void write_something(struct written *written) {
     for (int i = 0; i < P * (G + 1); i++) {
         for (int t = 0; t < LONGEST; t++) written->ids[i][t] = (int32_t)rng_below(&rng, 31);
     }
-    for (int p = 0; p < P; p++) written->prompts[p] = (struct token_list){written->ids[p], prompt_lengths[p]};
+    for (int p = 0; p < P; p++) written->prompts[p] = (struct token_span){written->ids[p], prompt_lengths[p]};
     for (int i = 0; i < P * G; i++) {
-        written->completions[i] = (struct token_list){written->ids[P + i], lengths[i]};
+        written->completions[i] = (struct token_span){written->ids[P + i], lengths[i]};
         written->tokens += lengths[i];
     }
 }
@@ -265,6 +265,21 @@ static struct completion_size room_of(const struct written *written) {
     return room;
 }
 
+static void open_policy(struct policy *policy, const struct decoder *decoder, const struct completion_size *room) {
+    struct error error = {0};
+    struct decoder_run *run = NULL;
+    struct run_plan plan = {.T = room->tokens, .N = room->sequences, .rows = room->rows, .train = true};
+    if (!decoder_run_plan(&plan, decoder, 0, &error) || !decoder_run_open_planned(&run, decoder, &plan, &error) ||
+        !policy_open(policy, decoder, run, room, &error))
+        fail_msg("%s", error.message);
+    policy->temperature = 0.8f;
+}
+
+static void close_policy(struct policy *policy) {
+    decoder_run_close(policy->run);
+    policy_close(policy);
+}
+
 /* Log-probabilities, entropies and gradient with each prompt computed once, or once for each completion. */
 static void run_written(struct written *written, bool shared, float *log_p, float *entropy) {
     const struct completion_size room = room_of(written);
@@ -273,7 +288,7 @@ static void run_written(struct written *written, bool shared, float *log_p, floa
     struct error error = {0};
     float coefficients[64];
     assert_true(written->tokens <= 64);
-    if (!policy_open(&policy, &written->decoder, &room, true, 0, 0.8f, &error)) fail_msg("%s", error.message);
+    open_policy(&policy, &written->decoder, &room);
     for (int p = 0; p < P; p++) {
         const int64_t at_once = shared ? G : 1;
         for (int64_t i = 0; i < G; i += at_once)
@@ -284,7 +299,7 @@ static void run_written(struct written *written, bool shared, float *log_p, floa
     for (int64_t t = 0; t < written->tokens; t++) coefficients[t] = (float)(1 + t % 5) / 7 - 0.4f;
     memset(set->gradients, 0, (size_t)set->total * sizeof(float));
     policy_backward(&policy, coefficients);
-    policy_close(&policy);
+    close_policy(&policy);
 }
 
 static void a_shared_prompt_gives_the_gradient_of_a_prompt_for_each_completion(void **state) {
@@ -323,14 +338,14 @@ static void values_of_completions_lie_in_the_order_in_which_they_were_added(void
     write_something(&written);
     run_written(&written, true, log_p, NULL);
     const struct completion_size room = {2 * LONGEST, 1, LONGEST};
-    assert_true(policy_open(&policy, &written.decoder, &room, false, 0, 0.8f, &error));
+    open_policy(&policy, &written.decoder, &room);
     for (int64_t i = 0, t = 0; i < P * G; i++) {
-        const struct token_list *completion = &written.completions[i], *prompt = &written.prompts[i / G];
+        const struct token_span *completion = &written.completions[i], *prompt = &written.prompts[i / G];
         int32_t joined[2 * LONGEST];
         memcpy(joined, prompt->ids, (size_t)prompt->count * sizeof *joined);
         memcpy(joined + prompt->count, completion->ids, (size_t)completion->count * sizeof *joined);
         for (int64_t k = 0; k < completion->count; k++, t++) {
-            const struct token_list before = {joined, prompt->count + k}, next = {completion->ids + k, 1};
+            const struct token_span before = {joined, prompt->count + k}, next = {completion->ids + k, 1};
             completion_batch_clear(&policy.batch);
             assert_true(completion_batch_add(&policy.batch, &before, &next, 1));
             assert_true(policy_score(&policy, 0, alone, NULL, &error));
@@ -338,25 +353,113 @@ static void values_of_completions_lie_in_the_order_in_which_they_were_added(void
         }
     }
     assert_false(completion_batch_add(&policy.batch, &written.prompts[0], written.completions, G)); /* no room */
-    policy_close(&policy);
+    close_policy(&policy);
     decoder_close(&written.decoder);
 }
 
-static void a_batch_that_does_not_fit_the_memory_is_refused(void **state) {
+/* A loss of a batch of which some tokens were kept to some others. */
+struct kept_loss {
+    struct policy *policy;
+    struct allowed_tokens allowed[64];
+    float log_p[64], entropy[64], coefficients[64];
+    int64_t tokens;
+};
+
+static double kept_loss_at(struct kept_loss *kept) {
+    struct error error = {0};
+    double loss = 0;
+    assert_true(policy_score(kept->policy, 0, kept->log_p, kept->entropy, &error));
+    for (int64_t t = 0; t < kept->tokens; t++) loss -= (double)kept->coefficients[t] * (double)kept->log_p[t];
+    return loss;
+}
+
+static void pack_all(struct policy *policy, const struct written *written) {
+    completion_batch_clear(&policy->batch);
+    for (int p = 0; p < P; p++)
+        assert_true(completion_batch_add(&policy->batch, &written->prompts[p], &written->completions[p * G], G));
+}
+
+/* Every third token could have been itself or two others only, every seventh nothing else. */
+static void keep_some(struct kept_loss *kept, const struct written *written, int32_t ids[64][3]) {
+    int64_t t = 0;
+    for (int i = 0; i < P * G; i++) {
+        for (int64_t k = 0; k < written->completions[i].count; k++, t++) {
+            const int32_t id = written->completions[i].ids[k];
+            ids[t][0] = (id + 11) % 31;
+            ids[t][1] = id;
+            ids[t][2] = (id + 5) % 31;
+            if (t % 3 == 0) kept->allowed[t] = (struct allowed_tokens){ids[t], 3};
+            if (t % 7 == 0) kept->allowed[t] = (struct allowed_tokens){&ids[t][1], 1};
+            kept->coefficients[t] = (float)(1 + t % 5) / 7 - 0.4f;
+        }
+    }
+    kept->tokens = t;
+}
+
+static void check_kept_gradient(struct kept_loss *kept, struct parameters *set) {
+    const float h = 0x1p-7f;
+    double difference = 0, norm = 0;
+    for (int64_t i = 0; i < set->total; i += 5) {
+        const float value = set->values[i];
+        set->values[i] = value + h;
+        const double above = kept_loss_at(kept);
+        set->values[i] = value - h;
+        const double below = kept_loss_at(kept);
+        set->values[i] = value;
+        const double numeric = (above - below) / (2 * (double)h);
+        difference += (numeric - (double)set->gradients[i]) * (numeric - (double)set->gradients[i]);
+        norm += numeric * numeric;
+    }
+    assert_true(norm > 0.1);
+    if (!(sqrt(difference) <= 1e-2 * sqrt(norm))) fail_msg("%g of %g", sqrt(difference), sqrt(norm));
+}
+
+static void tokens_kept_to_some_are_scored_among_these_with_their_gradient(void **state) {
+    struct written written;
+    struct policy policy;
+    struct kept_loss kept = {.policy = &policy};
+    int32_t ids[64][3];
+    float free_log_p[64];
+    struct error error = {0};
+    (void)state;
+    write_something(&written);
+    struct parameters *set = &written.decoder.parameters;
+    const struct completion_size room = room_of(&written);
+    open_policy(&policy, &written.decoder, &room);
+    pack_all(&policy, &written);
+    assert_true(policy_score(&policy, 0, free_log_p, NULL, &error));
+    keep_some(&kept, &written, ids);
+    policy.allowed = kept.allowed;
+    kept_loss_at(&kept);
+    for (int64_t t = 0; t < kept.tokens; t++) {
+        const bool alone = kept.allowed[t].count == 1, is_free = kept.allowed[t].ids == NULL;
+        if (is_free) assert_true(kept.log_p[t] == free_log_p[t] && policy.log_allowed[t] == 0);
+        if (alone) assert_true(kept.log_p[t] == 0 && kept.entropy[t] == 0);
+        if (!is_free) assert_float_equal(kept.log_p[t] + policy.log_allowed[t], free_log_p[t], 1e-5);
+        if (!is_free) assert_true(policy.log_allowed[t] < 0);
+        if (!is_free && !alone) assert_true(kept.log_p[t] < 0 && (double)kept.entropy[t] <= log(3) + 1e-6);
+    }
+    memset(set->gradients, 0, (size_t)set->total * sizeof(float));
+    policy_backward(&policy, kept.coefficients);
+    check_kept_gradient(&kept, set);
+    close_policy(&policy);
+    decoder_close(&written.decoder);
+}
+
+static void a_policy_without_memory_is_refused_and_leaves_nothing_behind(void **state) {
     struct written written;
     struct policy policy;
     struct error error = {0};
     (void)state;
     write_something(&written);
     const struct completion_size room = room_of(&written);
-    assert_false(policy_open(&policy, &written.decoder, &room, true, 1000, 1, &error));
     for (int64_t fail = 0; fail < 40; fail++) {
         memory_fail_after(fail);
-        const bool opened = policy_open(&policy, &written.decoder, &room, true, 0, 1, &error);
+        const bool opened = policy_open(&policy, &written.decoder, NULL, &room, &error);
         memory_fail_after(-1);
         if (opened) policy_close(&policy);
         if (opened) break;
-        assert_true(fail < 39);
+        assert_true(fail < 39 && strstr(error.message, "memory") != NULL);
     }
     decoder_close(&written.decoder);
 }
@@ -371,7 +474,8 @@ int main(void) {
         cmocka_unit_test(advantages_are_what_the_formula_gives_by_hand),
         cmocka_unit_test(a_shared_prompt_gives_the_gradient_of_a_prompt_for_each_completion),
         cmocka_unit_test(values_of_completions_lie_in_the_order_in_which_they_were_added),
-        cmocka_unit_test(a_batch_that_does_not_fit_the_memory_is_refused),
+        cmocka_unit_test(tokens_kept_to_some_are_scored_among_these_with_their_gradient),
+        cmocka_unit_test(a_policy_without_memory_is_refused_and_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -319,7 +319,7 @@ static void a_section_of_another_method_is_refused(void **state) {
     refuse(baseline("caml", bert), NULL, "\"bert\" goes with method bert, not with method caml");
     refuse(baseline("bert", caml), NULL, "\"caml\" goes with method caml, not with method bert");
     refuse(joined(classifier, caml), NULL, "\"caml\" goes with method caml, not with method classify");
-    refuse(baseline("bert", lora), NULL, "\"lora\" and \"model\" go with method classify, not with method bert");
+    refuse(baseline("bert", lora), NULL, "\"lora\" and \"model\" go with a decoder, not with method bert");
     refuse("method: bert\n", NULL, "needs a section \"train\"");
 }
 

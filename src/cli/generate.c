@@ -9,6 +9,7 @@
 #include "generate/generator.h"
 #include "model/decoder.h"
 #include "model/quantise.h"
+#include "model/run_decoder.h"
 #include "tensor/compute.h"
 #include "tokenizer/chat.h"
 #include "tokenizer/tokenizer.h"
@@ -27,7 +28,8 @@ static void print_help(void) {
          "       casemix generate --model DIR --chat [--system TEXT] [OPTIONS]\n\n"
          "Goes on from a prompt as it stands, or with --chat answers through the model's chat template: one\n"
          "turn when a prompt is given, else a conversation, a line of standard input for each turn.\n\n"
-         "  --model DIR             a Hugging Face directory of a causal Llama, Qwen2.5 or Mistral model\n"
+         "  --model DIR             a Hugging Face directory of a causal Llama, Qwen2.5 or Mistral model, or a\n"
+         "                          run of `casemix train`\n"
          "  --adapter DIR           a PEFT adapter over it\n"
          "  --prompt TEXT           or a FILE, or - for standard input\n"
          "  --chat                  as a conversation; --system TEXT is its first message\n"
@@ -295,7 +297,7 @@ static bool converse(struct generation *generation, struct error *error) {
 static bool open_model(struct generation *generation, struct error *error) {
     const struct generate_options *options = generation->options;
     const struct quantise_settings quantise = {.head = true, .cache = options->int8_cache};
-    if (!decoder_open(&generation->decoder, options->model, error)) return false;
+    if (!model_directory_open(&generation->decoder, options->model, error)) return false;
     if (generation->decoder.config.classifier) {
         error_set(error, "%s is a classifier: it has no head that writes text", options->model);
         return error_hint(error, "casemix predict codes notes with it");

@@ -9,6 +9,8 @@
 #include "train/recipe.h"
 #include "train/seeds.h"
 #include "train/train_classify.h"
+#include "train/train_grpo.h"
+#include "train/train_sft.h"
 #include "train/train_tokenizer.h"
 #include <getopt.h>
 #include <stdio.h>
@@ -163,6 +165,18 @@ static void choose_kernels(enum compute_type type) {
     if (cluster_is_first()) cluster_barrier();
 }
 
+static bool train_method(const struct train_settings *settings, struct error *error) {
+    switch (settings->recipe->method) {
+    case METHOD_LM:
+    case METHOD_SFT:
+        return train_sft(settings, error);
+    case METHOD_GRPO:
+        return train_grpo(settings, error);
+    default:
+        return train_classify(settings, error);
+    }
+}
+
 /* One run of the recipe, with `settings` filled in but for the recipe. */
 static bool train(const struct train_options *options, struct train_settings settings, size_t override_count,
                   struct error *error) {
@@ -179,7 +193,7 @@ static bool train(const struct train_options *options, struct train_settings set
         settings.recipe_text = &text;
         settings.recipe_name = slash == NULL ? options->recipe : slash + 1;
         choose_kernels(settings.compute);
-        done = train_classify(&settings, error);
+        done = train_method(&settings, error);
     }
     recipe_free(recipe);
     text_free(&text);

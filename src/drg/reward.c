@@ -142,18 +142,19 @@ const struct drg *completion_drg(const struct catalog *catalog, const char *comp
     return catalog_find_title(catalog, title, size);
 }
 
-/* What a full match and each part are worth. */
-static const struct {
-    double full, base, severity, neither;
-} pay[] = {[REWARD_DENSE] = {2, 1.5, 0.5, -0.5}, [REWARD_BALANCED] = {2, 1, 1, -0.5}, [REWARD_STRICT] = {2, 0, 0, 0}};
-static const double invalid_pay = -1.5, format_penalty = -2;
+const struct reward_pay *reward_pay_of(enum reward_kind kind) {
+    static const struct reward_pay pays[] = {[REWARD_DENSE] = {2, 1.5, 0.5, -0.5, -1.5, -2},
+                                             [REWARD_BALANCED] = {2, 1, 1, -0.5, -1.5, -2},
+                                             [REWARD_STRICT] = {2, 0, 0, 0, -1.5, -2}};
+    return &pays[kind];
+}
 
-static double score_exact(enum reward_kind kind, const struct drg *answer, const struct drg *gold) {
-    if (answer == gold) return pay[kind].full;
-    if (gold == NULL) return pay[kind].neither;
-    if (answer->base == gold->base) return pay[kind].base;
+static double score_exact(const struct reward_pay *pay, const struct drg *answer, const struct drg *gold) {
+    if (answer == gold) return pay->full;
+    if (gold == NULL) return pay->neither;
+    if (answer->base == gold->base) return pay->base;
     const bool severity = severity_class(answer) == severity_class(gold) && gold->severity != SEVERITY_ANY;
-    return severity ? pay[kind].severity : pay[kind].neither;
+    return severity ? pay->severity : pay->neither;
 }
 
 /* Cuts a normalised gold title at the first WITH or WITHOUT between blanks: the base with its NUL, and "WITH …" with a
@@ -178,31 +179,38 @@ static bool cut_gold(char *gold, size_t length, char **severity) {
     return false;
 }
 
-static double score_compat(enum reward_kind kind, const char *answer, char *gold, size_t length) {
+static double score_compat(const struct reward_pay *pay, const char *answer, char *gold, size_t length) {
     char *severity;
-    if (strstr(answer, gold) != NULL) return pay[kind].full;
-    if (strcmp(gold, "NAN") == 0 || !cut_gold(gold, length, &severity)) return pay[kind].neither;
-    if (gold[0] != '\0' && strstr(answer, gold) != NULL) return pay[kind].base;
-    return strstr(answer, severity) != NULL ? pay[kind].severity : pay[kind].neither;
+    if (strstr(answer, gold) != NULL) return pay->full;
+    if (strcmp(gold, "NAN") == 0 || !cut_gold(gold, length, &severity)) return pay->neither;
+    if (gold[0] != '\0' && strstr(answer, gold) != NULL) return pay->base;
+    return strstr(answer, severity) != NULL ? pay->severity : pay->neither;
 }
 
-bool reward_score(struct reward *reward, enum reward_kind kind, bool compat, const struct catalog *catalog,
-                  const char *completion, size_t length, const char *gold, size_t gold_length, struct error *error) {
+bool reward_score_paid(struct reward *reward, const struct reward_pay *pay, bool compat, const struct catalog *catalog,
+                       const char *completion, size_t length, const char *gold, size_t gold_length,
+                       struct error *error) {
     char title[TITLE_LIMIT + 1];
     size_t size;
     if (!title_normalise(gold, gold_length, title, &size)) {
         error_set(error, "\"gold\" has %zu bytes", gold_length);
         return error_hint(error, "\"gold\" takes the title of a DRG, such as HEART FAILURE AND SHOCK WITH MCC");
     }
-    *reward = (struct reward){format_penalty, 0};
+    *reward = (struct reward){pay->no_format, 0};
     if (!completion_has_format(completion, length, false)) return true;
     reward->format = 0;
     const struct drg *answer = completion_drg(catalog, completion, length);
     if (answer == NULL)
-        reward->accuracy = invalid_pay;
+        reward->accuracy = pay->invalid;
     else if (compat)
-        reward->accuracy = score_compat(kind, answer->title, title, size);
+        reward->accuracy = score_compat(pay, answer->title, title, size);
     else
-        reward->accuracy = score_exact(kind, answer, catalog_find_title(catalog, title, size));
+        reward->accuracy = score_exact(pay, answer, catalog_find_title(catalog, title, size));
     return true;
+}
+
+bool reward_score(struct reward *reward, enum reward_kind kind, bool compat, const struct catalog *catalog,
+                  const char *completion, size_t length, const char *gold, size_t gold_length, struct error *error) {
+    return reward_score_paid(reward, reward_pay_of(kind), compat, catalog, completion, length, gold, gold_length,
+                             error);
 }

@@ -28,11 +28,22 @@ struct reward {
     double format, accuracy;
 };
 
+/* What answers are worth; the table above, or one's own. */
+struct reward_pay {
+    double full, base, severity, neither, invalid;
+    double no_format; /* of the format part */
+};
+const struct reward_pay *reward_pay_of(enum reward_kind kind);
+
 /* Pure; nothing is allocated. `completion` and `gold` are UTF-8. A gold title of more than TITLE_LIMIT bytes is an
  * error; one that is no title of the catalog is not (then only `compat` can give anything for parts). */
 enum { TITLE_LIMIT = 1024 };
 bool reward_score(struct reward *reward, enum reward_kind kind, bool compat, const struct catalog *catalog,
                   const char *completion, size_t length, const char *gold, size_t gold_length, struct error *error);
+
+bool reward_score_paid(struct reward *reward, const struct reward_pay *pay, bool compat, const struct catalog *catalog,
+                       const char *completion, size_t length, const char *gold, size_t gold_length,
+                       struct error *error);
 
 /* Whether the completion has the format. `to_line_end`: as the published inference code has it, where the last answer
  * may be followed by further lines. */

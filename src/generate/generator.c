@@ -534,6 +534,10 @@ bool generator_busy(const struct generator *generator) {
     return generator->requests != NULL;
 }
 
+void generator_forget_prompts(struct generator *generator) {
+    while (kept_prompts_drop_oldest(&generator->kept)) continue;
+}
+
 struct generator_counts generator_counts(const struct generator *generator) {
     return generator->counts;
 }

@@ -89,6 +89,9 @@ void generator_cancel(struct generator *generator, int64_t id);
 bool generator_step(struct generator *generator, struct error *error);
 bool generator_busy(const struct generator *generator);
 
+/* Gives up the kept prompts: the model's weights have changed. Nothing may be under way. */
+void generator_forget_prompts(struct generator *generator);
+
 /* What has been done, for reports. */
 struct generator_counts {
     uint64_t prompt_tokens, cached_tokens, generated_tokens, steps;

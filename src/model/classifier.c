@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/quantise.h"
+#include "model/run_decoder.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,15 +12,6 @@
 /* The tokens that a batch holds unless the caller says otherwise: enough to fill the matrix products, little enough to
  * stay in cache. */
 #define BATCH_TOKENS 4096
-
-static bool open_decoder(struct classifier *classifier, const char *directory, struct error *error) {
-    classifier->network = network_of_decoder(&classifier->decoder);
-    if (classifier->card.base[0] == '\0') return decoder_open(&classifier->decoder, directory, error);
-    char base[4096];
-    if (!run_card_base(&classifier->card, directory, base, sizeof base, error)) return false;
-    if (!decoder_open(&classifier->decoder, base, error)) return error_context(error, "base model of %s", directory);
-    return decoder_open_adapter(&classifier->decoder, directory, false, error);
-}
 
 static bool open_weights(struct classifier *classifier, const char *directory, enum network_family family,
                          struct error *error) {
@@ -31,7 +23,8 @@ static bool open_weights(struct classifier *classifier, const char *directory, e
         classifier->network = network_of_encoder(&classifier->encoder);
         return encoder_open(&classifier->encoder, directory, 0, error);
     }
-    return open_decoder(classifier, directory, error);
+    classifier->network = network_of_decoder(&classifier->decoder);
+    return run_decoder_open(&classifier->decoder, &classifier->card, directory, error);
 }
 
 static bool open_reader(struct classifier *classifier, const char *directory, enum network_family family,

@@ -256,6 +256,18 @@ bool decoder_set_labels(struct decoder *decoder, int64_t labels, uint64_t seed, 
     return fill_tensor(&fill, "score.weight", &slot, error);
 }
 
+bool decoder_set_causal(struct decoder *decoder, struct error *error) {
+    if (!decoder->config.classifier) return true;
+    if (!decoder->config.tied) {
+        error_set(error, "this is a classifier, which holds no lm_head to write text with");
+        return error_hint(error, "start from the model that it was made of");
+    }
+    decoder->config.classifier = false;
+    decoder->config.labels = 0;
+    decoder->head = (struct projection){.weight = decoder->embedding};
+    return true;
+}
+
 bool decoder_write(const struct decoder *decoder, const char *directory, enum dtype dtype, struct error *error) {
     char path[4096];
     if (!path_join(path, sizeof path, directory, "model.safetensors"))

@@ -123,6 +123,11 @@ bool decoder_add_lora(struct decoder *decoder, const struct lora_settings *setti
  * initializer_range). Call it before decoder_train_all; decoder_add_lora calls it itself. */
 bool decoder_set_labels(struct decoder *decoder, int64_t labels, uint64_t seed, struct error *error);
 
+/* Makes an opened classifier a model that writes: its score head is dropped, and the head is the embedding. Without
+ * tied embeddings that is an error. Nothing happens to a model that writes already. Call it before decoder_train_all
+ * and decoder_add_lora. */
+bool decoder_set_causal(struct decoder *decoder, struct error *error);
+
 /* Writes DIR/model.safetensors from the parameters of a fully trained model (Hugging Face names), stored as dtype. */
 bool decoder_write(const struct decoder *decoder, const char *directory, enum dtype dtype, struct error *error);
 

@@ -27,7 +27,7 @@ static int64_t scratch_size(const struct decoder *decoder, int64_t rows) {
 
 size_t lm_loss_size(const struct decoder *decoder, int64_t rows) {
     return sizeof(float) *
-           (size_t)(scratch_size(decoder, rows) + linear_panel_size(&decoder->head.weight) + 3 * (rows + 16));
+           (size_t)(scratch_size(decoder, rows) + linear_panel_size(&decoder->head.weight) + 4 * (rows + 16));
 }
 
 bool lm_loss_open(struct lm_loss *loss, const struct decoder *decoder, int64_t rows, struct error *error) {
@@ -37,8 +37,9 @@ bool lm_loss_open(struct lm_loss *loss, const struct decoder *decoder, int64_t r
     loss->log_sum = memory_alloc((size_t)rows, sizeof(float));
     loss->sum = memory_alloc((size_t)rows, sizeof(float));
     loss->moment = memory_alloc((size_t)rows, sizeof(float));
+    loss->behind = memory_alloc((size_t)rows, sizeof(float));
     if (loss->logits != NULL && loss->panel != NULL && loss->log_sum != NULL && loss->sum != NULL &&
-        loss->moment != NULL)
+        loss->moment != NULL && loss->behind != NULL)
         return true;
     lm_loss_close(loss);
     return memory_error(error, lm_loss_size(decoder, rows), "the loss over the vocabulary");
@@ -50,21 +51,28 @@ void lm_loss_close(struct lm_loss *loss) {
     memory_free(loss->log_sum);
     memory_free(loss->sum);
     memory_free(loss->moment);
+    memory_free(loss->behind);
     *loss = (struct lm_loss){0};
 }
 
 /* A range of the vocabulary, and the head's rows for it. */
 struct piece {
     int64_t first, count;
-    struct matrix weight; /* [count, C] */
+    struct matrix weight;       /* [count, C] */
+    struct int8_rows quantised; /* what the weight points to when it is int8 */
 };
 
-static struct piece piece_at(const struct decoder *decoder, int64_t first, int64_t columns) {
+static void piece_at(struct piece *piece, const struct decoder *decoder, int64_t first, int64_t columns) {
     const struct matrix *whole = &decoder->head.weight;
-    struct piece piece = {.first = first, .count = smaller(columns, whole->rows - first), .weight = *whole};
-    piece.weight.rows = piece.count;
-    piece.weight.data = (const char *)whole->data + (size_t)(first * whole->cols) * dtype_size(whole->dtype);
-    return piece;
+    *piece = (struct piece){.first = first, .count = smaller(columns, whole->rows - first), .weight = *whole};
+    piece->weight.rows = piece->count;
+    if (whole->dtype != DTYPE_INT8) {
+        piece->weight.data = (const char *)whole->data + (size_t)(first * whole->cols) * dtype_size(whole->dtype);
+        return;
+    }
+    const struct int8_rows *rows = whole->data;
+    piece->quantised = (struct int8_rows){rows->values + first * whole->cols, rows->scales + first, rows->sums + first};
+    piece->weight.data = &piece->quantised;
 }
 
 /* Columns that the scratch holds for Q rows. */
@@ -111,7 +119,8 @@ void lm_loss_forward(struct lm_loss *loss, const struct decoder *decoder, const 
         loss->sum[i] = loss->moment[i] = 0;
     }
     for (int64_t first = 0; first < V; first += columns) {
-        const struct piece piece = piece_at(decoder, first, columns);
+        struct piece piece;
+        piece_at(&piece, decoder, first, columns);
         linear_forward(loss->logits, rows->hidden, &piece.weight, NULL, Q, false, loss->panel);
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < Q; i++) {
@@ -125,7 +134,8 @@ void lm_loss_forward(struct lm_loss *loss, const struct decoder *decoder, const 
         const float log_of_sum = logf(loss->sum[i]);
         if (entropy != NULL) entropy[i] = log_of_sum - loss->moment[i] / loss->sum[i];
         /* The maximum is taken away before the logarithm of the sum: the two differ in size. */
-        log_p[i] = (log_p[i] - loss->log_sum[i]) - log_of_sum;
+        loss->behind[i] = loss->log_sum[i] - log_p[i];
+        log_p[i] = -loss->behind[i] - log_of_sum;
         loss->log_sum[i] += log_of_sum;
     }
     loss->kept = columns == V ? Q : 0;
@@ -163,7 +173,8 @@ void lm_loss_backward(struct lm_loss *loss, const struct decoder *decoder, const
     const int64_t columns = piece_columns(loss, decoder, Q);
     float *d_weight = decoder->head.d_weight;
     for (int64_t first = 0; first < V; first += columns) {
-        const struct piece piece = piece_at(decoder, first, columns);
+        struct piece piece;
+        piece_at(&piece, decoder, first, columns);
         if (loss->kept != Q) {
             linear_forward(loss->logits, rows->hidden, &piece.weight, NULL, Q, false, loss->panel);
             scale_logits(loss->logits, Q * piece.count, 1.0f / rows->temperature);

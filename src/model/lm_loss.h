@@ -24,6 +24,8 @@ struct lm_loss {
     float *log_sum;  /* [rows] of the last forward; before that, its running maximum */
     float *sum;      /* [rows] sum of exp(z - maximum) */
     float *moment;   /* [rows] sum of exp(z - maximum) (z - maximum) */
+    float *behind;   /* [rows] of the last forward: how far the target's logit is below the largest; 0: the target is
+                        the likeliest token */
     int64_t kept;    /* rows whose logits of the last forward still stand there whole; 0: none */
 };
 

@@ -4,7 +4,7 @@
 #include "base/memory.h"
 #include <string.h>
 
-struct completion_size completion_size(const struct token_list *prompt, const struct token_list *completions,
+struct completion_size completion_size(const struct token_span *prompt, const struct token_span *completions,
                                        int64_t count) {
     struct completion_size size = {.tokens = prompt->count, .sequences = 1};
     for (int64_t i = 0; i < count; i++) {
@@ -65,8 +65,8 @@ static void append_row(struct completion_batch *batch, int64_t token, int32_t ta
     batch->places[row] = place;
 }
 
-bool completion_batch_add(struct completion_batch *batch, const struct token_list *prompt,
-                          const struct token_list *completions, int64_t count) {
+bool completion_batch_add(struct completion_batch *batch, const struct token_span *prompt,
+                          const struct token_span *completions, int64_t count) {
     const struct completion_size size = completion_size(prompt, completions, count);
     const struct batch *packed = &batch->batch;
     if (packed->T + size.tokens > batch->tokens || packed->N + size.sequences > batch->sequences ||
@@ -80,7 +80,7 @@ bool completion_batch_add(struct completion_batch *batch, const struct token_lis
         if (completions[i].count > 0) append_row(batch, packed->T - 1, completions[i].ids[0], place);
     }
     for (int64_t i = 0, place = first_place; i < count; place += completions[i++].count) {
-        const struct token_list *completion = &completions[i];
+        const struct token_span *completion = &completions[i];
         if (completion->count < 2) continue;
         const int64_t first = packed->T;
         append_sequence(batch, completion->ids, completion->count - 1, parent);

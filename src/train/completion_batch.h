@@ -7,15 +7,11 @@
 #define CASEMIX_TRAIN_COMPLETION_BATCH_H
 
 #include "model/decoder.h"
+#include "train/examples.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 struct error;
-
-struct token_list {
-    const int32_t *ids;
-    int64_t count;
-};
 
 struct completion_batch {
     struct batch batch;
@@ -29,7 +25,7 @@ struct completion_batch {
 struct completion_size {
     int64_t tokens, sequences, rows;
 };
-struct completion_size completion_size(const struct token_list *prompt, const struct token_list *completions,
+struct completion_size completion_size(const struct token_span *prompt, const struct token_span *completions,
                                        int64_t count);
 
 bool completion_batch_open(struct completion_batch *batch, const struct completion_size *room, struct error *error);
@@ -38,8 +34,8 @@ void completion_batch_clear(struct completion_batch *batch);
 
 /* Adds a prompt, which has at least one token, with its completions; false, and nothing changed, when there is no room.
  * Completions without tokens are skipped. */
-bool completion_batch_add(struct completion_batch *batch, const struct token_list *prompt,
-                          const struct token_list *completions, int64_t count);
+bool completion_batch_add(struct completion_batch *batch, const struct token_span *prompt,
+                          const struct token_span *completions, int64_t count);
 
 /* Values of rows in the order of completion tokens, and back. */
 void completion_batch_scatter(const struct completion_batch *batch, float *of_tokens, const float *of_rows);

@@ -220,7 +220,7 @@ static bool run_steps(struct course *course, struct error *error) {
     const struct recipe_train *t = loop->train;
     struct progress_state *state = &loop->state;
     while (state->step < loop->steps && !out_of_patience(loop)) {
-        if (must_stop(loop)) {
+        if (state->step % loop->updates == 0 && must_stop(loop)) {
             if (!save_checkpoint(loop, error)) return false;
             error_set(error, "stopped after step %lld of %lld", (long long)state->step, (long long)loop->steps);
             error_hint(error, "go on with the same command and --resume");
@@ -231,7 +231,8 @@ static bool run_steps(struct course *course, struct error *error) {
         if ((last || state->step % t->log_every == 0) && !log_step(course, error)) return false;
         if (evaluates && !evaluate(course, error)) return false;
         /* After each evaluation too, so that the best model on disk and the checkpoint never disagree. */
-        if ((evaluates || state->step % t->save_every == 0) && !save_checkpoint(loop, error)) return false;
+        const bool saves = (evaluates || state->step % t->save_every == 0) && state->step % loop->updates == 0;
+        if (saves && !save_checkpoint(loop, error)) return false;
         progress_update(&course->progress, (uint64_t)state->step);
     }
     return true;

@@ -47,6 +47,7 @@ struct loop {
     const struct recipe_train *train;      /* intervals and patience */
     struct schedule schedule;
     int64_t steps, steps_per_epoch;
+    int64_t updates;      /* the run stops and is saved at multiples of so many steps, which use the same samples */
     int64_t stop_after;   /* updates in all after which to stop as on SIGTERM; 0: never */
     uint64_t fingerprint; /* of recipe, data and base model */
     struct parameters *parameters;

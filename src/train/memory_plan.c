@@ -55,19 +55,16 @@ static struct need training_need(const struct training *training) {
     const struct parameters *parameters = trained(training);
     const bool decoder = training->network.family == NETWORK_DECODER;
     const size_t total = (size_t)parameters->total * sizeof(float);
-    const size_t tokens =
-        (size_t)(training->data.starts[training->data.count] + training->dev.starts[training->dev.count]);
-    const size_t T = (size_t)training->micro_tokens, N = (size_t)training->micro_sequences;
     const size_t frozen = decoder ? decoder_frozen_bytes(&training->decoder) : 0;
     const bool mapped = decoder && training->decoder.checkpoint != NULL && training->decoder.quantised == NULL;
     return (struct need){.resident = resident_memory() + (mapped ? frozen : 0),
                          .mapped = mapped ? frozen : 0,
                          .frozen = frozen,
                          .trained = 2 * total,
-                         .data = tokens * sizeof(int32_t),
+                         .data = training->load.bytes,
                          .moments = 2 * total,
-                         .buffers = LIBRARIES + N * (size_t)training->objective.outputs * sizeof(float) +
-                                    (T + 3 * N + training->data.count) * sizeof(int32_t)};
+                         .buffers = LIBRARIES + training->buffer_bytes +
+                                    (size_t)training->load.count * sizeof *training->order};
 }
 
 /* The highest that resident memory will go. */
@@ -83,7 +80,7 @@ bool training_plan_memory(struct training *training, struct error *error) {
     /* A twentieth stays free for what others on the machine do. */
     const size_t limit = wanted > 0 ? wanted : available == 0 ? 0 : need.resident - need.mapped + available / 20 * 19;
     training->plan = (struct run_plan){
-        .T = training->micro_tokens, .N = training->micro_sequences, .rows = training->micro_sequences, .train = true};
+        .T = training->micro_tokens, .N = training->micro_sequences, .rows = training->micro_rows, .train = true};
     if (limit > 0 && limit <= need.resident + others) {
         error_set(error, "the run needs %zu MiB before any activation, %zu MiB are %s", (need.resident + others) >> 20,
                   limit >> 20, wanted > 0 ? "allowed" : "free");
@@ -103,11 +100,14 @@ void training_print_plan(const struct training *training) {
     const struct need need = training_need(training);
     const struct parameters *parameters = trained(training);
     printf("trained parameters      %12lld in %zu tensors\n", (long long)parameters->total, parameters->count);
-    printf("training stays          %12zu (%zu cut to %lld tokens)\n", training->data.count, training->data.truncated,
-           (long long)training->train->max_tokens);
-    printf("tokens an epoch         %12lld\n", (long long)training->data.starts[training->data.count]);
-    printf("steps                   %12lld of %lld stays, in micro-batches of up to %lld tokens\n",
-           (long long)training->steps, (long long)training->train->batch_size, (long long)training->micro_tokens);
+    printf("training %-15s%12lld (%lld cut to %lld tokens)\n", training->load.unit, (long long)training->load.count,
+           (long long)training->load.cut, (long long)training->train->max_tokens);
+    if (training->load.dropped > 0)
+        printf("left out                %12lld longer than that\n", (long long)training->load.dropped);
+    printf("tokens an epoch         %12lld\n", (long long)training->load.tokens);
+    printf("steps                   %12lld of %lld %s, in micro-batches of up to %lld tokens\n",
+           (long long)training->steps, (long long)training->train->batch_size, training->load.unit,
+           (long long)training->micro_tokens);
     if (training->network.family == NETWORK_DECODER)
         printf("layers computed twice   %12lld of %lld\n", (long long)training->plan.recomputed,
                (long long)training->decoder.config.L);

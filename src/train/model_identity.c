@@ -34,8 +34,11 @@ static int is_weights(const struct dirent *entry) {
 
 bool model_identity(uint64_t *identity, const char *directory, struct error *error) {
     struct dirent **entries;
+    char adapter[4096];
+    const bool is_adapter =
+        path_join(adapter, sizeof adapter, directory, "adapter_config.json") && path_exists(adapter);
     *identity = 0;
-    if (!add_file(identity, directory, "config.json", true, error)) return false;
+    if (!add_file(identity, directory, is_adapter ? "adapter_config.json" : "config.json", true, error)) return false;
     const int count = scandir(directory, &entries, is_weights, alphasort);
     if (count < 0) return error_system(error, "%s", directory);
     bool done = true;

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "train/recipe_lm_schema.h"
 #include <cyaml/cyaml.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +13,11 @@ static const cyaml_strval_t methods[] = {{"classify", METHOD_CLASSIFY},
                                          {"two_label", METHOD_TWO_LABEL},
                                          {"tokenizer", METHOD_TOKENIZER},
                                          {"bert", METHOD_BERT},
-                                         {"caml", METHOD_CAML}};
+                                         {"caml", METHOD_CAML},
+                                         {"lm", METHOD_LM},
+                                         {"sft", METHOD_SFT},
+                                         {"dpo", METHOD_DPO},
+                                         {"grpo", METHOD_GRPO}};
 static const cyaml_strval_t losses[] = {{"cross_entropy", LOSS_CROSS_ENTROPY},
                                         {"class_balanced", LOSS_CLASS_BALANCED},
                                         {"logit_adjusted", LOSS_LOGIT_ADJUSTED}};
@@ -122,6 +127,11 @@ static const cyaml_schema_field_t recipe_fields[] = {
     CYAML_FIELD_MAPPING_PTR("train", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, train, train_fields),
     CYAML_FIELD_MAPPING_PTR("tokenizer", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, tokenizer,
                             tokenizer_fields),
+    CYAML_FIELD_MAPPING_PTR("sft", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, sft, recipe_sft_fields),
+    CYAML_FIELD_MAPPING_PTR("dpo", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, dpo, recipe_dpo_fields),
+    CYAML_FIELD_MAPPING_PTR("grpo", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, grpo, recipe_grpo_fields),
+    CYAML_FIELD_MAPPING_PTR("reward", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, reward,
+                            recipe_reward_fields),
     CYAML_FIELD_END,
 };
 
@@ -306,22 +316,64 @@ static bool check_caml(const struct recipe_caml *c, struct error *error) {
            in_range("caml.minimum_count", (double)c->minimum_count, 1, 1e9, error);
 }
 
+static const char *method_name(enum method method) {
+    for (size_t i = 0; i < CYAML_ARRAY_LEN(methods); i++) {
+        if (methods[i].val == (int64_t)method) return methods[i].str;
+    }
+    return "";
+}
+
+static bool check_writing_sections(const struct recipe *recipe, struct error *error) {
+    if (recipe->sft != NULL && recipe->method != METHOD_SFT)
+        return error_set(error, "the section \"sft\" goes with method sft, not with method %s",
+                         method_name(recipe->method));
+    if (recipe->dpo != NULL && recipe->method != METHOD_DPO)
+        return error_set(error, "the section \"dpo\" goes with method dpo, not with method %s",
+                         method_name(recipe->method));
+    if (recipe->method == METHOD_DPO && recipe->dpo == NULL)
+        return error_set(error, "method dpo needs a section \"dpo\"");
+    return (recipe->sft == NULL || recipe_check_sft(recipe->sft, error)) &&
+           (recipe->dpo == NULL || recipe_check_dpo(recipe->dpo, error));
+}
+
+/* Method grpo with its two sections; what it samples must be what it trains. */
+static bool check_grpo(const struct recipe *recipe, struct error *error) {
+    if (recipe->method != METHOD_GRPO) {
+        if (recipe->grpo == NULL && recipe->reward == NULL) return true;
+        return error_set(error, "the sections \"grpo\" and \"reward\" go with method grpo, not with method %s",
+                         method_name(recipe->method));
+    }
+    if (recipe->grpo == NULL || recipe->reward == NULL)
+        return error_set(error, "method grpo needs the sections \"grpo\" and \"reward\"");
+    if (recipe->model != NULL) {
+        error_set(error, "method grpo goes on from a model that can write, not from a section \"model\"");
+        return error_hint(error, "fine-tune one by method sft and name it with --model");
+    }
+    if (recipe->lora != NULL && recipe->lora->dropout > 0)
+        return error_set(error, "lora.dropout is above 0: method grpo scores what it sampled without dropout");
+    const int64_t updates = recipe->grpo->updates;
+    if (!recipe_check_grpo(recipe->grpo, recipe->reward, error)) return false;
+    if (recipe->train == NULL || (recipe->train->eval_every % updates == 0 && recipe->train->save_every % updates == 0))
+        return true;
+    return error_set(error, "train.eval_every and train.save_every must be multiples of grpo.updates");
+}
+
 /* Which sections go with which method. */
 static bool check_sections(const struct recipe *recipe, struct error *error) {
     const enum method method = recipe->method;
-    const char *name = methods[0].str;
-    for (size_t i = 0; i < CYAML_ARRAY_LEN(methods); i++) name = methods[i].val == (int)method ? methods[i].str : name;
+    const char *name = method_name(method);
     if (recipe->bert != NULL && method != METHOD_BERT && method != METHOD_TWO_LABEL)
         return error_set(error, "the section \"bert\" goes with method bert, not with method %s", name);
     if (recipe->caml != NULL && method != METHOD_CAML && method != METHOD_TWO_LABEL)
         return error_set(error, "the section \"caml\" goes with method caml, not with method %s", name);
     if (method == METHOD_CAML && recipe->caml == NULL) return error_set(error, "method caml needs a section \"caml\"");
-    if (method != METHOD_CLASSIFY && method != METHOD_TWO_LABEL && (recipe->lora != NULL || recipe->model != NULL))
-        return error_set(error, "the sections \"lora\" and \"model\" go with method classify, not with method %s",
-                         name);
+    const bool decoder = method != METHOD_BERT && method != METHOD_CAML;
+    if (!decoder && (recipe->lora != NULL || recipe->model != NULL))
+        return error_set(error, "the sections \"lora\" and \"model\" go with a decoder, not with method %s", name);
     if ((recipe->bert != NULL) + (recipe->caml != NULL) + (recipe->lora != NULL || recipe->model != NULL) > 1)
         return error_set(error, "\"bert\", \"caml\" and \"model\" or \"lora\" are different models: leave one");
-    return (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
+    return check_writing_sections(recipe, error) && check_grpo(recipe, error) &&
+           (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
            (recipe->caml == NULL || check_caml(recipe->caml, error));
 }
 

@@ -7,13 +7,25 @@
 #include "model/decoder.h"
 #include "model/text_window.h"
 #include "train/optimizer.h"
+#include "train/recipe_grpo.h"
+#include "train/recipe_lm.h"
 #include "train/schedule.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 struct error;
 
-enum method { METHOD_CLASSIFY, METHOD_TWO_LABEL, METHOD_TOKENIZER, METHOD_BERT, METHOD_CAML };
+enum method {
+    METHOD_CLASSIFY,
+    METHOD_TWO_LABEL,
+    METHOD_TOKENIZER,
+    METHOD_BERT,
+    METHOD_CAML,
+    METHOD_LM,
+    METHOD_SFT,
+    METHOD_DPO,
+    METHOD_GRPO
+};
 
 /* What a loss makes of classes of which there are few and many (train/objective.h). */
 enum loss_kind { LOSS_CROSS_ENTROPY, LOSS_CLASS_BALANCED, LOSS_LOGIT_ADJUSTED };
@@ -96,6 +108,10 @@ struct recipe {
     struct recipe_objective *objective; /* NULL: cross-entropy */
     struct recipe_train *train;
     struct recipe_tokenizer *tokenizer;
+    struct recipe_sft *sft;       /* method sft; NULL: its defaults */
+    struct recipe_dpo *dpo;       /* method dpo */
+    struct recipe_grpo *grpo;     /* method grpo, with… */
+    struct recipe_reward *reward; /* …what its completions are paid */
 };
 
 /* Reads a recipe, with overrides of the form "train.learning_rate=3e-4" applied to its text. *text receives the recipe

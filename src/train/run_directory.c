@@ -131,7 +131,7 @@ bool run_cut_log(const char *run, int64_t step, struct error *error) {
 static bool fill_base(const struct training *training, struct run_card *card, struct error *error) {
     char config[4096], real[PATH_MAX];
     if (training->settings->recipe->lora == NULL) return true;
-    if (realpath(training->settings->model, real) == NULL) return error_system(error, "%s", training->settings->model);
+    if (realpath(training->base, real) == NULL) return error_system(error, "%s", training->base);
     if (strlen(real) >= sizeof card->base) return error_set(error, "%s: path too long", real);
     strcpy(card->base, real);
     return (path_join(config, sizeof config, real, "config.json") || error_set(error, "%s: path too long", real)) &&
@@ -153,12 +153,11 @@ static bool write_card(const struct training *training, struct error *error) {
                             .max_tokens = training->train->max_tokens,
                             .window = recipe_window(training->train),
                             .whole_note = training->train->whole_note,
-                            .bases = two_label ? training->objective.parts[0].columns.count : 0,
-                            .labels = training->labels};
+                            .bases = two_label ? training->objective.parts[0].columns.count : 0};
     struct labels all = {0};
     if (two_label && !all_drgs(&all, training->objective.catalog, error)) return false;
-    if (two_label) card.labels = all;
-    strcpy(card.task, two_label ? "two_label" : "classify");
+    if (!training->method->causal) card.labels = two_label ? all : training->labels;
+    snprintf(card.task, sizeof card.task, "%s", two_label ? "two_label" : training->method->task);
     snprintf(card.recipe, sizeof card.recipe, "%s", training->settings->recipe_name);
     const bool done = fill_base(training, &card, error) && run_card_write(&card, training->settings->out, error);
     labels_free(&all);
@@ -179,8 +178,8 @@ static void name_output(char name[16], const struct training *training, int64_t 
 static bool write_config(const struct training *training, struct error *error) {
     const size_t count = (size_t)training->objective.outputs;
     if (training->settings->recipe->lora != NULL) return true; /* the base has its own */
-    char(*names)[16] = memory_alloc(count, sizeof *names);
-    const char **pointers = memory_alloc(count, sizeof *pointers);
+    char(*names)[16] = memory_alloc(count + 1, sizeof *names);
+    const char **pointers = memory_alloc(count + 1, sizeof *pointers);
     bool done = (names != NULL && pointers != NULL) || memory_error(error, count * 16, "the names of the labels");
     for (size_t i = 0; done && i < count; i++) {
         name_output(names[i], training, (int64_t)i);
@@ -197,7 +196,9 @@ static bool write_config(const struct training *training, struct error *error) {
 }
 
 bool training_write_files(const struct training *training, struct error *error) {
-    return trainable_write_reader(training, error) && write_config(training, error) && write_card(training, error);
+    return trainable_write_reader(training, error) &&
+           (training->method->prepare == NULL || training->method->prepare(training, error)) &&
+           write_config(training, error) && write_card(training, error);
 }
 
 bool training_save_model(const struct training *training, struct error *error) {
@@ -205,5 +206,5 @@ bool training_save_model(const struct training *training, struct error *error) {
     if (settings->recipe->lora == NULL)
         return training->network.call->write(training->network.model, settings->out, training->train->save_dtype,
                                              error);
-    return decoder_write_adapter(&training->decoder, settings->out, settings->model, error);
+    return decoder_write_adapter(&training->decoder, settings->out, training->base, error);
 }

@@ -138,7 +138,8 @@ static bool copy_file(const struct training *training, const char *name, struct 
 }
 
 bool trainable_write_reader(const struct training *training, struct error *error) {
-    static const char *const files[] = {"tokenizer.json", "vocab.txt", "tokenizer.model", "tokenizer_config.json"};
+    static const char *const files[] = {"tokenizer.json", "vocab.txt", "tokenizer.model", "tokenizer_config.json",
+                                        "chat_template.jinja"};
     char path[4096];
     if (training->words != NULL) {
         return join(path, sizeof path, training->settings->out, "words.txt", error) &&
