@@ -125,8 +125,8 @@ static void finish_gradient(const struct objective *objective, const struct obje
 /* Adds one part's losses of up to ROWS stays. */
 static void add_part(const struct objective *objective, const struct objective_part *part, float *losses, float *scores,
                      const int32_t *label_of, int64_t N, float scale, bool gradient) {
-    int32_t targets[ROWS];
-    float own[ROWS], smoothed[ROWS];
+    int32_t targets[ROWS] = {0};
+    float own[ROWS] = {0}, smoothed[ROWS] = {0};
     const int64_t outputs = objective->outputs, first = part->columns.first;
     const double e = objective->settings.label_smoothing;
     const float weight = (float)part->weight, share = weight * scale;
