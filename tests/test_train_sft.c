@@ -421,6 +421,80 @@ static void plain_text_is_learned_whole(void **state) {
     text_free(&lines);
 }
 
+/* The right answer is to be preferred to that of the next kind. */
+static void write_pairs(const char *name, int count, uint64_t seed) {
+    struct text lines = {0};
+    struct rng rng;
+    rng_seed(&rng, seed);
+    for (int i = 0; i < count; i++) {
+        const int kind = i % KINDS;
+        text_printf(&lines, "{\"prompt\": \"note: %s\\nDRG?\", \"chosen\": \" %s\", \"rejected\": \" %s\"}\n",
+                    told[kind][rng_below(&rng, 3)], answers[kind], answers[(kind + 1) % KINDS]);
+    }
+    folder_write(name, lines.data, lines.length);
+    text_free(&lines);
+}
+
+struct preference_log {
+    double first_loss, first_dev, last_dev, last_accuracy, last_margin;
+    int evaluations;
+};
+
+static bool read_preference(void *context, uint64_t line, const json_node *root, struct error *error) {
+    struct preference_log *log = context;
+    (void)error;
+    if (line == 1) log->first_loss = json_number(json_member(root, "loss"));
+    if (json_member(root, "dev_loss") == NULL) return true;
+    log->last_dev = json_number(json_member(root, "dev_loss"));
+    if (log->evaluations++ == 0) log->first_dev = log->last_dev;
+    log->last_accuracy = json_number(json_member(root, "dev_accuracy"));
+    log->last_margin = json_number(json_member(root, "dev_margin"));
+    return true;
+}
+
+/* `more` names the model that the run is started from and the reference with it. */
+static void prefers_and_resumes(const char *recipe, const char *out, const char *weights, const char *more) {
+    struct preference_log found = {0};
+    struct error error = {0};
+    char broken[64], options[1200];
+    snprintf(broken, sizeof broken, "%s-broken", out);
+    must_train(recipe, "pairs", out, more);
+    if (!json_lines(in_run(out, "log.jsonl"), read_preference, &found, &error)) fail_msg("%s", error.message);
+    /* At the start policy and reference are one. */
+    assert_true(fabs(found.first_loss - log(2)) < 1e-5);
+    if (!(found.last_dev < found.first_dev && found.last_accuracy > 0.7 && found.last_margin > 0.05))
+        fail_msg("%s: dev loss %g, then %g, accuracy %g, margin %g", out, found.first_dev, found.last_dev,
+                 found.last_accuracy, found.last_margin);
+    snprintf(options, sizeof options, "%s --stop-after 5", more);
+    must_refuse("stopped after step", recipe, "pairs", broken, options);
+    snprintf(options, sizeof options, "%s --resume", more);
+    must_train(recipe, "pairs", broken, options);
+    assert_same_file(out, broken, weights);
+    assert_same_file(out, broken, "checkpoint.bin");
+}
+
+static void preferences_are_learned_against_the_model_of_the_start(void **state) {
+    (void)state;
+    char more[1100];
+    mkdir(folder_path("pairs"), 0755);
+    write_pairs("pairs/train.jsonl", 24, 5);
+    write_pairs("pairs/dev.jsonl", 8, 6);
+    write_recipe("prefer.yaml", "method: dpo\ndpo:\n  beta: 0.1\n", "");
+    write_recipe("prefer-lora.yaml", "method: dpo\ndpo:\n  beta: 0.1\n", lora_section);
+    must_train("sft.yaml", "data", "beginner", "--set train.epochs=1");
+    snprintf(more, sizeof more,
+             "--model %s --set train.epochs=4 --set train.warmup_share=0 --set train.learning_rate=3e-3 --set "
+             "train.eval_every=3",
+             folder_path("beginner"));
+    prefers_and_resumes("prefer.yaml", "prefers", "model.safetensors", more);
+    snprintf(more, sizeof more,
+             "--model %s --set train.epochs=4 --set train.warmup_share=0 --set train.learning_rate=2e-2 --set "
+             "train.eval_every=3 --set lora.dropout=0",
+             folder_path("beginner"));
+    prefers_and_resumes("prefer-lora.yaml", "prefers-lora", "adapter_model.safetensors", more);
+    must_refuse("dpo", "prefer.yaml", "data", "no-pairs", more); /* lines without a rejected completion */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loss_falls_and_the_model_answers_as_it_was_taught),
@@ -433,6 +507,7 @@ int main(void) {
         cmocka_unit_test(bad_examples_are_refused_with_their_line),
         cmocka_unit_test(examples_that_are_too_long_are_left_out_and_counted),
         cmocka_unit_test(plain_text_is_learned_whole),
+        cmocka_unit_test(preferences_are_learned_against_the_model_of_the_start),
     };
     return cmocka_run_group_tests(tests, make_runs, folder_remove);
 }

@@ -9,6 +9,7 @@
 #include "train/recipe.h"
 #include "train/seeds.h"
 #include "train/train_classify.h"
+#include "train/train_dpo.h"
 #include "train/train_grpo.h"
 #include "train/train_sft.h"
 #include "train/train_tokenizer.h"
@@ -170,6 +171,8 @@ static bool train_method(const struct train_settings *settings, struct error *er
     case METHOD_LM:
     case METHOD_SFT:
         return train_sft(settings, error);
+    case METHOD_DPO:
+        return train_dpo(settings, error);
     case METHOD_GRPO:
         return train_grpo(settings, error);
     default:
