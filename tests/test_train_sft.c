@@ -488,11 +488,11 @@ static void preferences_are_learned_against_the_model_of_the_start(void **state)
              folder_path("beginner"));
     prefers_and_resumes("prefer.yaml", "prefers", "model.safetensors", more);
     snprintf(more, sizeof more,
-             "--model %s --set train.epochs=4 --set train.warmup_share=0 --set train.learning_rate=2e-2 --set "
+             "--model %s --set train.epochs=12 --set train.warmup_share=0 --set train.learning_rate=2e-2 --set "
              "train.eval_every=3 --set lora.dropout=0",
              folder_path("beginner"));
     prefers_and_resumes("prefer-lora.yaml", "prefers-lora", "adapter_model.safetensors", more);
-    must_refuse("dpo", "prefer.yaml", "data", "no-pairs", more); /* lines without a rejected completion */
+    must_refuse("chosen", "prefer-lora.yaml", "data", "no-pairs", more); /* lines without a rejected completion */
 }
 
 int main(void) {

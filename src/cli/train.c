@@ -21,9 +21,13 @@ enum { OVERRIDES = 64 };
 
 static void print_help(void) {
     puts("usage: casemix train RECIPE --data DIR --out RUN [OPTIONS]\n\n"
-         "Trains what the recipe says (recipes/*.yaml): a classifier of notes by method classify (a\n"
-         "decoder), bert or caml; a BPE vocabulary by method tokenizer.\n\n"
-         "  --data DIR        train.jsonl, dev.jsonl and labels.tsv, as `casemix synth` writes them\n"
+         "Trains what the recipe says (recipes/*.yaml). Classifiers of notes: methods classify and\n"
+         "two_label (a decoder, BERT or CAML), bert, caml. Models that write: lm (plain text), sft\n"
+         "(prompts with completions, or stays with rationales), dpo (pairs), grpo (sampled answers and\n"
+         "rewards). A BPE vocabulary: tokenizer.\n"
+         "\n"
+         "  --data DIR        train.jsonl and dev.jsonl, for classifiers labels.tsv too, as `casemix synth`\n"
+         "                    writes them\n"
          "  --out RUN         the run directory: the best model on dev, its recipe, log.jsonl,\n"
          "                    checkpoint.bin\n"
          "  --model DIR       Hugging Face directory to start from (a recipe without a model section needs\n"
