@@ -59,7 +59,7 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 
-$(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(B)/tests/command.o $(B)/tests/small_cohort.o $(library)
+$(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(B)/tests/command.o $(B)/tests/small_cohort.o $(B)/tests/small_run.o $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(B)/oracle: $(patsubst %.c,$(B)/%.o,$(wildcard tests/oracle*.c)) $(library)

@@ -39,6 +39,16 @@ void command_run(struct printed *printed, const char *format, ...) {
     run(printed, arguments);
 }
 
+void command_succeeds(struct printed *printed, const char *format, ...) {
+    char arguments[4096];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(arguments, sizeof arguments, format, list);
+    va_end(list);
+    run(printed, arguments);
+    if (printed->status != 0) fail_msg("casemix %s: %s", arguments, printed->errors.data);
+}
+
 void printed_free(struct printed *printed) {
     text_free(&printed->out);
     text_free(&printed->errors);

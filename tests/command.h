@@ -14,6 +14,9 @@ struct printed {
 void command_run(struct printed *printed, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void printed_free(struct printed *printed);
 
+/* The same, and fails the test unless it ends with exit status 0. */
+void command_succeeds(struct printed *printed, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* The same, and fails the test unless it ends with exit status 1 and one line on standard error (and perhaps a hint
  * below it, indented) that holds `part`. */
 void command_refuses(const char *part, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -6,6 +6,8 @@ export B="${B:-build}"
 [ "${PORTABLE:-0}" = 1 ] && export ONEDNN_MAX_CPU_ISA=SSE41
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=1}"
 export XDG_CACHE_HOME="${XDG_CACHE_HOME:-$(pwd)/$B/cache}"
+# Threads that wait by spinning make tests of a few thousand weights a hundred times slower on a machine with other work.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=tests/leaks.txt:print_suppressions=0}"
 passed=0

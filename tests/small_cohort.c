@@ -5,32 +5,36 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/text.h"
-#include "command.h"
 #include "folder.h"
+#include "small_run.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { DRGS = 4 };
+#include <cmocka.h>
 
-static const int codes[DRGS] = {189, 291, 470, 871};
+static const int codes[SMALL_DRGS] = {189, 291, 470, 871};
 
-static const char *const told[DRGS][6] = {{"dyspnea", "hypoxia", "oxygen", "bipap", "intubated", "wheeze"},
-                                          {"edema", "furosemide", "diuresis", "orthopnea", "ejection", "congestion"},
-                                          {"knee", "arthroplasty", "prosthesis", "physiotherapy", "hip", "gait"},
-                                          {"fever", "sepsis", "lactate", "cultures", "vancomycin", "pressors"}};
+static const char *const told[SMALL_DRGS][6] = {
+    {"dyspnea", "hypoxia", "oxygen", "bipap", "intubated", "wheeze"},
+    {"edema", "furosemide", "diuresis", "orthopnea", "ejection", "congestion"},
+    {"knee", "arthroplasty", "prosthesis", "physiotherapy", "hip", "gait"},
+    {"fever", "sepsis", "lactate", "cultures", "vancomycin", "pressors"}};
 
 static const char *const common[] = {"patient", "was", "admitted", "with", "and", "improved", "on", "day", "two"};
 
-/* Notes of words that tell the DRG among words that do not. */
-static void write_stays(const char *name, int count, uint64_t seed) {
+void small_stays_write(const char *name, int count, uint64_t seed, int shift) {
     struct text lines = {0};
     struct rng rng;
     rng_seed(&rng, seed);
     for (int i = 0; i < count; i++) {
-        const int drg = i % DRGS, length = 8 + (int)rng_below(&rng, 9);
+        const int drg = i % SMALL_DRGS, length = 8 + (int)rng_below(&rng, 9);
         text_printf(&lines, "{\"note_id\": \"%d\", \"subject_id\": \"%d\", \"drg\": %d, \"text\": \"", i, i,
-                    codes[drg]);
+                    codes[(drg + shift) % SMALL_DRGS]);
         for (int w = 0; w < length; w++) {
             text_add(&lines, w == 0 ? "" : " ");
             text_add(&lines, w % 3 == 1 ? told[drg][rng_below(&rng, 6)] : common[rng_below(&rng, 9)]);
@@ -41,71 +45,24 @@ static void write_stays(const char *name, int count, uint64_t seed) {
     text_free(&lines);
 }
 
-static const char model_section[] = "model:\n"
-                                    "  architecture: qwen2\n"
-                                    "  layers: 2\n"
-                                    "  width: 32\n"
-                                    "  heads: 4\n"
-                                    "  kv_heads: 2\n"
-                                    "  head_size: 8\n"
-                                    "  ffn_width: 64\n"
-                                    "  positions: 64\n"
-                                    "  rope_theta: 10000\n"
-                                    "  norm_eps: 1e-6\n";
-
-static const char lora_section[] = "lora:\n"
-                                   "  rank: 4\n"
-                                   "  alpha: 8\n"
-                                   "  dropout: 0\n"
-                                   "  targets: [q_proj, v_proj, down_proj]\n";
-
-static const char train_section[] = "method: classify\n"
-                                    "seed: 1\n"
-                                    "train:\n"
-                                    "  epochs: 4\n"
-                                    "  batch_size: 12\n"
-                                    "  micro_batch_tokens: 256\n"
-                                    "  max_tokens: 60\n"
-                                    "  learning_rate: 5e-3\n"
-                                    "  schedule: cosine\n"
-                                    "  min_learning_rate_ratio: 0.1\n"
-                                    "  warmup_share: 0.1\n"
-                                    "  weight_decay: 0.05\n"
-                                    "  beta1: 0.9\n"
-                                    "  beta2: 0.98\n"
-                                    "  epsilon: 1e-8\n"
-                                    "  max_grad_norm: 1.0\n"
-                                    "  eval_every: 4\n"
-                                    "  save_every: 2\n"
-                                    "  log_every: 1\n"
-                                    "  save_dtype: f32\n";
-
-static void write_recipe(const char *name, const char *section) {
-    char yaml[4096];
-    snprintf(yaml, sizeof yaml, "%s%s", train_section, section);
-    folder_write_text(name, yaml);
+void small_data_make(void) {
+    if (mkdir(folder_path("data"), 0755) != 0) fail_msg("no folder for data");
+    small_stays_write("data/train.jsonl", SMALL_STAYS, 1, 0);
+    small_stays_write("data/dev.jsonl", SMALL_DEV_STAYS, 2, 0);
+    small_stays_write("data/test.jsonl", 40, 3, 0);
+    folder_write_text("data/labels.tsv", "# grouper v43\nlabel\tdrg\n0\t189\n1\t291\n2\t470\n3\t871\n");
+    small_tokenizer_learn("data", 330, "[\"<|endoftext|>\", \"[PAD]\", \"[CLS]\", \"[SEP]\"]");
 }
 
-int small_cohort_make(void) {
-    struct printed printed = {0};
-    if (mkdir(folder_path("data"), 0755) != 0) return 1;
-    write_stays("data/train.jsonl", SMALL_STAYS, 1);
-    write_stays("data/dev.jsonl", 12, 2);
-    write_stays("data/test.jsonl", 40, 3);
-    folder_write_text("data/labels.tsv", "# grouper v43\nlabel\tdrg\n0\t189\n1\t291\n2\t470\n3\t871\n");
-    folder_write_text("tokenizer.yaml", "method: tokenizer\ntokenizer:\n  vocabulary: 330\n  minimum_count: 2\n"
-                                        "  special: [\"<|endoftext|>\"]\n");
-    write_recipe("classify.yaml", model_section);
-    command_run(&printed, "train %s --data %s --out %s", folder_path("tokenizer.yaml"), folder_path("data"),
-                folder_path("tokenizer"));
-    const int status = printed.status;
-    if (status != 0) fprintf(stderr, "%s\n", printed.errors.data);
-    printed_free(&printed);
-    return status;
+static const struct small_training steps = {.weight_decay = "0.05", .save_every = "2"};
+
+void small_cohort_make(void) {
+    small_data_make();
+    small_recipe_write("classify.yaml", "classify", small_decoder, &steps);
 }
 
 void small_cohort_lora(void) {
-    write_recipe("lora.yaml", lora_section);
+    small_recipe_write("lora.yaml", "classify", small_lora, &steps);
 }
 
 const char *small_cohort_options(void) {

@@ -8,6 +8,8 @@
 #include "folder.h"
 #include "model/adapter.h"
 #include "model/classifier.h"
+#include "small_cohort.h"
+#include "small_run.h"
 #include "tensor/kernels.h"
 #include "train/checkpoint.h"
 #include "train/train_classify.h"
@@ -31,80 +33,9 @@
 
 /* 60 stays in batches of 12 are 5 steps an epoch; a run has 4 epochs, and is broken off where it was neither evaluated
  * nor saved. */
-enum { DRGS = 4, STAYS = 60, DEV_STAYS = 12, STEPS = 20, MIDDLE = 8, EVALUATED = 5 };
+enum { STEPS = SMALL_STEPS, MIDDLE = 8, EVALUATED = 5 };
 
-static const int codes[DRGS] = {189, 291, 470, 871};
-
-static const char *const words[DRGS][6] = {{"dyspnea", "hypoxia", "oxygen", "bipap", "intubated", "wheeze"},
-                                           {"edema", "furosemide", "diuresis", "orthopnea", "ejection", "congestion"},
-                                           {"knee", "arthroplasty", "prosthesis", "physiotherapy", "hip", "gait"},
-                                           {"fever", "sepsis", "lactate", "cultures", "vancomycin", "pressors"}};
-
-static const char *const common[] = {"patient",  "was", "admitted", "with", "and",
-                                     "improved", "on",  "day",      "two",  "stable"};
-
-/* Notes of words that tell the DRG among words that do not. With a shift the DRG named is another than the one told. */
-static void write_stays(const char *name, int count, uint64_t seed, int shift) {
-    struct text lines = {0};
-    struct rng rng;
-    rng_seed(&rng, seed);
-    for (int i = 0; i < count; i++) {
-        const int drg = i % DRGS, length = 8 + (int)rng_below(&rng, 9);
-        text_printf(&lines, "{\"note_id\": \"%s-%d\", \"drg\": %d, \"text\": \"", name, i, codes[(drg + shift) % DRGS]);
-        for (int w = 0; w < length; w++) {
-            text_add(&lines, w == 0 ? "" : " ");
-            text_add(&lines, w % 3 == 1 ? words[drg][rng_below(&rng, 6)] : common[rng_below(&rng, 10)]);
-        }
-        text_add(&lines, ".\"}\n");
-    }
-    folder_write(name, lines.data, lines.length);
-    text_free(&lines);
-}
-
-static const char tokenizer_recipe[] = "method: tokenizer\n"
-                                       "tokenizer:\n"
-                                       "  vocabulary: 330\n"
-                                       "  minimum_count: 2\n"
-                                       "  special: [\"<|endoftext|>\"]\n";
-
-static const char model_section[] = "model:\n"
-                                    "  architecture: qwen2\n"
-                                    "  layers: 2\n"
-                                    "  width: 32\n"
-                                    "  heads: 4\n"
-                                    "  kv_heads: 2\n"
-                                    "  head_size: 8\n"
-                                    "  ffn_width: 64\n"
-                                    "  positions: 64\n"
-                                    "  rope_theta: 10000\n"
-                                    "  norm_eps: 1e-6\n";
-
-static const char lora_section[] = "lora:\n"
-                                   "  rank: 4\n"
-                                   "  alpha: 8\n"
-                                   "  dropout: 0.1\n"
-                                   "  targets: [q_proj, v_proj, down_proj]\n";
-
-static const char train_section[] = "method: classify\n"
-                                    "seed: 1\n"
-                                    "train:\n"
-                                    "  epochs: 4\n"
-                                    "  batch_size: 12\n"
-                                    "  micro_batch_tokens: 256\n"
-                                    "  max_tokens: 60\n"
-                                    "  learning_rate: 1e-2\n"
-                                    "  schedule: cosine\n"
-                                    "  min_learning_rate_ratio: 0.1\n"
-                                    "  warmup_share: 0.1\n"
-                                    "  weight_decay: 0.05\n"
-                                    "  beta1: 0.9\n"
-                                    "  beta2: 0.98\n"
-                                    "  epsilon: 1e-8\n"
-                                    "  max_grad_norm: 1.0\n"
-                                    "  eval_every: 5\n"
-                                    "  save_every: 3\n"
-                                    "  log_every: 1\n"
-                                    "  save_dtype: f32\n";
+static const struct small_training training = {.learning_rate = "1e-2", .weight_decay = "0.05", .eval_every = "5"};
 
 /* One call of train_classify; what is left out is as in the straight run. */
 struct attempt {
@@ -117,18 +48,18 @@ struct attempt {
 };
 
 static bool train(const struct attempt *attempt, struct error *error) {
-    char data[1024], base[1024], vocabulary[1024], out[1024], yaml[4096];
+    char data[1024], base[1024], vocabulary[1024], out[1024], file[1024];
     snprintf(data, sizeof data, "%s", folder_path(attempt->data == NULL ? "data" : attempt->data));
     snprintf(base, sizeof base, "%s", folder_path(attempt->base == NULL ? "" : attempt->base));
     snprintf(vocabulary, sizeof vocabulary, "%s", folder_path("tokenizer"));
     snprintf(out, sizeof out, "%s", folder_path(attempt->out));
-    snprintf(yaml, sizeof yaml, "%s%s", train_section, attempt->base == NULL ? model_section : lora_section);
+    snprintf(file, sizeof file, "%s", folder_path("recipe.yaml"));
+    small_recipe_write("recipe.yaml", "classify", attempt->base == NULL ? small_decoder : small_lora, &training);
     size_t overrides = 0;
     while (overrides < 3 && attempt->overrides[overrides] != NULL) overrides++;
     struct recipe *recipe = NULL;
     struct text text = {0};
-    bool done =
-        recipe_load(&recipe, &text, folder_write_text("recipe.yaml", yaml), attempt->overrides, overrides, error);
+    bool done = recipe_load(&recipe, &text, file, attempt->overrides, overrides, error);
     assert_true(done);
     const struct train_settings settings = {.recipe = recipe,
                                             .recipe_text = &text,
@@ -162,17 +93,6 @@ static void must_refuse(const struct attempt *attempt, const char *part) {
 static void must_stop(struct attempt attempt, int64_t step) {
     attempt.stop_after = step;
     must_refuse(&attempt, "stopped after step");
-}
-
-/* "FOLDER/RUN/NAME". */
-static const char *in_run(const char *run, const char *name) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", run, name);
-    return folder_path(path);
-}
-
-static void assert_same_file(const char *run, const char *other, const char *name) {
-    if (!files_equal(in_run(run, name), in_run(other, name))) fail_msg("%s of %s and %s differ", name, run, other);
 }
 
 static void copy_run_file(const char *from, const char *to, const char *name) {
@@ -268,53 +188,40 @@ static double dev_loss_of(const char *run, int *right) {
     struct classifier classifier;
     struct dataset dev = {0};
     struct error error = {0};
-    struct note notes[DEV_STAYS];
-    int32_t labels[DEV_STAYS];
-    float logits[DEV_STAYS * DRGS], losses[DEV_STAYS];
+    struct note notes[SMALL_DEV_STAYS];
+    int32_t labels[SMALL_DEV_STAYS];
+    float logits[SMALL_DEV_STAYS * SMALL_DRGS], losses[SMALL_DEV_STAYS];
     if (!classifier_open(&classifier, folder_path(run), &error)) fail_msg("%s", error.message);
-    assert_int_equal(classifier.card.labels.count, DRGS);
+    assert_int_equal(classifier.card.labels.count, SMALL_DRGS);
     assert_true(dataset_load(&dev, folder_path("data/dev.jsonl"), &error));
-    assert_int_equal(dev.count, DEV_STAYS);
-    for (size_t i = 0; i < DEV_STAYS; i++) {
+    assert_int_equal(dev.count, SMALL_DEV_STAYS);
+    for (size_t i = 0; i < SMALL_DEV_STAYS; i++) {
         notes[i] = (struct note){dev.stays[i].text, dev.stays[i].text_length};
         labels[i] = labels_find(&classifier.card.labels, dev.stays[i].drg);
     }
-    assert_true(classifier_logits(&classifier, notes, DEV_STAYS, 0, logits, NULL, NULL, NULL, NULL, &error));
-    cross_entropy(losses, NULL, logits, labels, DEV_STAYS, DRGS, 1);
+    assert_true(classifier_logits(&classifier, notes, SMALL_DEV_STAYS, 0, logits, NULL, NULL, NULL, NULL, &error));
+    cross_entropy(losses, NULL, logits, labels, SMALL_DEV_STAYS, SMALL_DRGS, 1);
     double sum = 0;
     *right = 0;
-    for (int n = 0; n < DEV_STAYS; n++) {
+    for (int n = 0; n < SMALL_DEV_STAYS; n++) {
         int best = 0;
-        for (int v = 1; v < DRGS; v++) best = logits[n * DRGS + v] > logits[n * DRGS + best] ? v : best;
+        for (int v = 1; v < SMALL_DRGS; v++)
+            best = logits[n * SMALL_DRGS + v] > logits[n * SMALL_DRGS + best] ? v : best;
         *right += best == labels[n];
         sum += (double)losses[n];
     }
     dataset_free(&dev);
     classifier_close(&classifier);
-    return sum / DEV_STAYS;
-}
-
-static bool learn_tokenizer(struct error *error) {
-    struct recipe *recipe = NULL;
-    struct text text = {0};
-    const char *path = folder_write_text("tokenizer.yaml", tokenizer_recipe);
-    const bool done = recipe_load(&recipe, &text, path, NULL, 0, error) &&
-                      train_tokenizer(recipe, folder_path("data"), folder_path("tokenizer"), error);
-    recipe_free(recipe);
-    text_free(&text);
-    return done;
+    return sum / SMALL_DEV_STAYS;
 }
 
 /* The data, the tokenizer, and two runs that most tests start from: `straight`, to the end, and `broken`, stopped in
  * the middle. */
 static int make_runs(void **state) {
     struct error error = {0};
-    const struct labels labels = {.grouper = GROUPER_V43, .codes = (int *)(uintptr_t)codes, .count = DRGS};
-    if (folder_make(state) != 0 || mkdir(folder_path("data"), 0755) != 0) return 1;
-    write_stays("data/train.jsonl", STAYS, 1, 0);
-    write_stays("data/dev.jsonl", DEV_STAYS, 2, 0);
-    if (!labels_write(&labels, folder_path("data/labels.tsv"), &error) || !learn_tokenizer(&error) ||
-        !train(&(struct attempt){.out = "straight"}, &error)) {
+    if (folder_make(state) != 0) return 1;
+    small_data_make();
+    if (!train(&(struct attempt){.out = "straight"}, &error)) {
         fprintf(stderr, "%s\n", error.message);
         return 1;
     }
@@ -328,11 +235,11 @@ static void the_loss_falls_and_the_classifier_codes_new_notes(void **state) {
     int right;
     assert_int_equal(run.lines, STEPS);
     assert_int_equal(run.evaluations, STEPS / EVALUATED);
-    assert_true(fabs(run.losses[0] - log(DRGS)) < 0.3); /* an untrained model takes all DRGs for equally likely */
+    assert_true(fabs(run.losses[0] - log(SMALL_DRGS)) < 0.3); /* an untrained model takes all DRGs for equally likely */
     assert_true(run.losses[STEPS - 1] < 0.5 * run.losses[0]);
     assert_true(run.rates[0] == 0.0 && fabs(run.rates[2] - 1e-2) < 1e-12);
     assert_true(fabs(dev_loss_of("straight", &right) - run.best_dev) < 1e-5);
-    assert_true(right >= DEV_STAYS - 2);
+    assert_true(right >= SMALL_DEV_STAYS - 2);
 }
 
 static void a_run_directory_holds_its_recipe_and_its_tokenizer(void **state) {
@@ -465,7 +372,7 @@ static void the_model_that_a_run_keeps_is_the_best_on_dev(void **state) {
     assert_int_equal(mkdir(folder_path("misleading"), 0755), 0);
     copy_run_file("data", "misleading", "labels.tsv");
     copy_run_file("data", "misleading", "train.jsonl");
-    write_stays("misleading/dev.jsonl", DEV_STAYS, 2, 1);
+    small_stays_write("misleading/dev.jsonl", SMALL_DEV_STAYS, 2, 1);
     must_train(&attempt);
     const struct run_log run = read_log("misled");
     assert_int_equal(run.best_step, EVALUATED);
@@ -520,7 +427,9 @@ static void lora_trains_an_adapter_that_opens_as_a_classifier(void **state) {
         int64_t rank;
         double alpha;
         assert_true(adapter_config_term(&config, 0, (enum projection_kind)kind, &rank, &alpha, &error));
-        assert_int_equal(rank, kind == PROJECTION_Q || kind == PROJECTION_V || kind == PROJECTION_DOWN ? 4 : 0);
+        assert_int_equal(
+            rank,
+            kind == PROJECTION_Q || kind == PROJECTION_V || kind == PROJECTION_O || kind == PROJECTION_DOWN ? 4 : 0);
     }
     adapter_config_free(&config);
     const struct run_log run = read_log("adapter");
@@ -639,7 +548,7 @@ static void a_checkpoint_of_another_recipe_or_other_data_is_refused(void **state
     assert_int_equal(mkdir(folder_path("other-data"), 0755), 0);
     copy_run_file("data", "other-data", "labels.tsv");
     copy_run_file("data", "other-data", "train.jsonl");
-    write_stays("other-data/dev.jsonl", DEV_STAYS, 3, 0);
+    small_stays_write("other-data/dev.jsonl", SMALL_DEV_STAYS, 3, 0);
     struct text before = list_run("broken", true);
     must_refuse(&(struct attempt){.out = "broken", .resume = true, .overrides = {"train.learning_rate=1e-3"}},
                 "have changed");

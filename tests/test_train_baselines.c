@@ -6,6 +6,8 @@
 #include "base/rng.h"
 #include "command.h"
 #include "folder.h"
+#include "small_cohort.h"
+#include "small_run.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,93 +20,16 @@
 
 #include <cmocka.h>
 
-enum { DRGS = 4 };
-
-static const int codes[DRGS] = {189, 291, 470, 871};
-
-static const char *const told[DRGS][6] = {{"dyspnea", "hypoxia", "oxygen", "bipap", "intubated", "wheeze"},
-                                          {"edema", "furosemide", "diuresis", "orthopnea", "ejection", "congestion"},
-                                          {"knee", "arthroplasty", "prosthesis", "physiotherapy", "hip", "gait"},
-                                          {"fever", "sepsis", "lactate", "cultures", "vancomycin", "pressors"}};
-
-static const char *const common[] = {"patient", "was", "admitted", "with", "and", "improved", "on", "day", "two"};
-
-/* Notes of words that tell the DRG among words that do not. */
-static void write_stays(const char *name, int count, uint64_t seed) {
-    struct text lines = {0};
-    struct rng rng;
-    rng_seed(&rng, seed);
-    for (int i = 0; i < count; i++) {
-        const int drg = i % DRGS, length = 8 + (int)rng_below(&rng, 9);
-        text_printf(&lines, "{\"note_id\": \"%d\", \"drg\": %d, \"text\": \"", i, codes[drg]);
-        for (int w = 0; w < length; w++) {
-            text_add(&lines, w == 0 ? "" : " ");
-            text_add(&lines, w % 3 == 1 ? told[drg][rng_below(&rng, 6)] : common[rng_below(&rng, 9)]);
-        }
-        text_add(&lines, ".\"}\n");
-    }
-    folder_write(name, lines.data, lines.length);
-    text_free(&lines);
-}
-
-static const char train_section[] = "seed: 1\n"
-                                    "train:\n"
-                                    "  epochs: 24\n"
-                                    "  batch_size: 12\n"
-                                    "  micro_batch_tokens: 256\n"
-                                    "  max_tokens: 60\n"
-                                    "  learning_rate: 4e-3\n"
-                                    "  schedule: linear\n"
-                                    "  warmup_share: 0.1\n"
-                                    "  weight_decay: 0.01\n"
-                                    "  beta1: 0.9\n"
-                                    "  beta2: 0.98\n"
-                                    "  epsilon: 1e-8\n"
-                                    "  max_grad_norm: 1.0\n"
-                                    "  eval_every: 20\n"
-                                    "  save_every: 3\n"
-                                    "  log_every: 1\n"
-                                    "  save_dtype: f32\n";
-
-static const char bert_section[] = "bert:\n"
-                                   "  layers: 2\n"
-                                   "  width: 32\n"
-                                   "  heads: 4\n"
-                                   "  ffn_width: 64\n"
-                                   "  positions: 64\n"
-                                   "  dropout: 0.1\n"
-                                   "  norm_eps: 1e-12\n";
-
-static const char caml_section[] = "caml:\n"
-                                   "  embed_size: 16\n"
-                                   "  filter_maps: 24\n"
-                                   "  kernel_size: 3\n"
-                                   "  dropout: 0.2\n"
-                                   "  minimum_count: 2\n";
-
-static void write_recipe(const char *name, const char *method, const char *section) {
-    char yaml[4096];
-    snprintf(yaml, sizeof yaml, "method: %s\n%s%s", method, section, train_section);
-    folder_write_text(name, yaml);
-}
+static const struct small_training training = {
+    .epochs = "24", .learning_rate = "4e-3", .schedule = "linear", .eval_every = "20"};
 
 static int make_data(void **state) {
-    struct printed printed = {0};
-    if (folder_make(state) != 0 || mkdir(folder_path("data"), 0755) != 0) return 1;
-    write_stays("data/train.jsonl", 60, 1);
-    write_stays("data/dev.jsonl", 12, 2);
-    write_stays("data/test.jsonl", 40, 3);
-    folder_write_text("data/labels.tsv", "# grouper v43\nlabel\tdrg\n0\t189\n1\t291\n2\t470\n3\t871\n");
-    folder_write_text("tokenizer.yaml", "method: tokenizer\ntokenizer:\n  vocabulary: 330\n  minimum_count: 2\n"
-                                        "  special: [\"[PAD]\", \"[CLS]\", \"[SEP]\"]\n");
-    write_recipe("bert.yaml", "bert", bert_section);
-    write_recipe("caml.yaml", "caml", caml_section);
-    write_recipe("tune.yaml", "bert", "");
-    command_run(&printed, "train %s --data %s --out %s", folder_path("tokenizer.yaml"), folder_path("data"),
-                folder_path("tokenizer"));
-    const int status = printed.status;
-    printed_free(&printed);
-    return status;
+    if (folder_make(state) != 0) return 1;
+    small_data_make();
+    small_recipe_write("bert.yaml", "bert", small_bert, &training);
+    small_recipe_write("caml.yaml", "caml", small_caml, &training);
+    small_recipe_write("tune.yaml", "bert", "", &training);
+    return 0;
 }
 
 /* The command that trains one of the two, less --out. */
@@ -117,27 +42,12 @@ static const char *command_of(const char *method) {
     return command;
 }
 
-static void must_run(struct printed *printed, const char *command, const char *more) {
-    command_run(printed, "%s%s", command, more);
-    if (printed->status != 0) fail_msg("casemix %s%s: %s", command, more, printed->errors.data);
-}
-
 static void train(const char *method, const char *run, const char *more) {
     struct printed printed = {0};
     char rest[1200];
     snprintf(rest, sizeof rest, " --out %s%s", folder_path(run), more);
-    must_run(&printed, command_of(method), rest);
+    command_succeeds(&printed, "%s%s", command_of(method), rest);
     printed_free(&printed);
-}
-
-static const char *in_run(const char *run, const char *name) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", run, name);
-    return folder_path(path);
-}
-
-static void assert_same_file(const char *run, const char *other, const char *name) {
-    if (!files_equal(in_run(run, name), in_run(other, name))) fail_msg("%s of %s and %s differ", name, run, other);
 }
 
 /* acc@1 on the test stays, as `casemix eval` prints it. */
@@ -147,7 +57,7 @@ static double accuracy_of(const char *run) {
     struct error error = {0};
     char rest[1200];
     snprintf(rest, sizeof rest, "%s --data %s --json", folder_path(run), folder_path("data/test.jsonl"));
-    must_run(&printed, "eval --model ", rest);
+    command_succeeds(&printed, "%s%s", "eval --model ", rest);
     if (!json_parse(&document, "eval", printed.out.data, printed.out.length, &error)) fail_msg("%s", error.message);
     const double accuracy = json_number(json_member(json_root(document), "acc1"));
     json_free(document);
@@ -208,7 +118,7 @@ static void a_trained_bert_is_tuned_further(void **state) {
     char rest[2048];
     snprintf(rest, sizeof rest, " %s --data %s --model %s --out %s --threads 1 --set train.epochs=1",
              folder_path("tune.yaml"), folder_path("data"), folder_path("bert-straight"), folder_path("tuned"));
-    must_run(&printed, "train", rest);
+    command_succeeds(&printed, "%s%s", "train", rest);
     assert_true(accuracy_of("tuned") > 0.8);
     printed_free(&printed);
 }
@@ -220,7 +130,7 @@ static void a_plan_says_what_is_needed_and_writes_nothing(void **state) {
     for (int i = 0; i < 2; i++) {
         char rest[1200];
         snprintf(rest, sizeof rest, " --plan --out %s", folder_path("planned"));
-        must_run(&printed, command_of(methods[i]), rest);
+        command_succeeds(&printed, "%s%s", command_of(methods[i]), rest);
         assert_non_null(strstr(printed.out.data, "peak resident memory"));
         assert_false(path_exists(folder_path("planned")));
     }

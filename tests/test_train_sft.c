@@ -7,6 +7,7 @@
 #include "command.h"
 #include "folder.h"
 #include "model/decoder.h"
+#include "small_run.h"
 #include "tokenizer/tokenizer.h"
 #include <math.h>
 #include <setjmp.h>
@@ -44,68 +45,23 @@ static void write_examples(const char *name, int count, uint64_t seed) {
     text_free(&lines);
 }
 
-static const char model_section[] = "model:\n"
-                                    "  architecture: qwen2\n"
-                                    "  layers: 2\n"
-                                    "  width: 32\n"
-                                    "  heads: 4\n"
-                                    "  kv_heads: 2\n"
-                                    "  head_size: 8\n"
-                                    "  ffn_width: 64\n"
-                                    "  positions: 64\n"
-                                    "  rope_theta: 10000\n"
-                                    "  norm_eps: 1e-6\n";
-
-static const char lora_section[] = "lora:\n"
-                                   "  rank: 4\n"
-                                   "  alpha: 8\n"
-                                   "  dropout: 0.1\n"
-                                   "  targets: [q_proj, v_proj, o_proj, down_proj]\n";
-
-static const char train_section[] = "seed: 1\n"
-                                    "train:\n"
-                                    "  epochs: 8\n"
-                                    "  batch_size: 8\n"
-                                    "  micro_batch_tokens: 256\n"
-                                    "  max_tokens: 60\n"
-                                    "  learning_rate: 2e-2\n"
-                                    "  schedule: cosine\n"
-                                    "  min_learning_rate_ratio: 0.1\n"
-                                    "  warmup_share: 0.05\n"
-                                    "  weight_decay: 0\n"
-                                    "  beta1: 0.9\n"
-                                    "  beta2: 0.98\n"
-                                    "  epsilon: 1e-8\n"
-                                    "  max_grad_norm: 1.0\n"
-                                    "  eval_every: 6\n"
-                                    "  save_every: 5\n"
-                                    "  log_every: 1\n"
-                                    "  save_dtype: f32\n";
-
-static void write_recipe(const char *name, const char *first, const char *section) {
-    char yaml[4096];
-    snprintf(yaml, sizeof yaml, "%s%s%s", first, section, train_section);
-    folder_write_text(name, yaml);
-}
+static const struct small_training training = {.epochs = "8",
+                                               .batch_size = "8",
+                                               .learning_rate = "2e-2",
+                                               .warmup_share = "0.05",
+                                               .weight_decay = "0",
+                                               .eval_every = "6",
+                                               .save_every = "5"};
 
 /* A vocabulary of the words that occur. */
 static void learn_tokenizer(void) {
-    struct printed printed = {0};
     struct text lines = {0};
     for (int i = 0; i < 60; i++)
         text_printf(&lines, "{\"text\": \"note: %s\\nDRG? %s\"}\n", told[i % KINDS][i % 3], answers[i % KINDS]);
     mkdir(folder_path("words"), 0755);
     folder_write("words/train.jsonl", lines.data, lines.length);
-    folder_write_text("tokenizer.yaml", "method: tokenizer\n"
-                                        "tokenizer:\n"
-                                        "  vocabulary: 330\n"
-                                        "  minimum_count: 2\n"
-                                        "  special: [\"<|endoftext|>\"]\n");
-    command_run(&printed, "train %s --data %s --out %s", folder_path("tokenizer.yaml"), folder_path("words"),
-                folder_path("tokenizer"));
-    if (printed.status != 0) fail_msg("%s", printed.errors.data);
-    printed_free(&printed);
     text_free(&lines);
+    small_tokenizer_learn("words", 330, "[\"<|endoftext|>\"]");
 }
 
 /* `casemix train RECIPE --data DATA --out OUT …`; names within the test's folder. */
@@ -128,16 +84,6 @@ static void must_refuse(const char *part, const char *recipe, const char *data, 
     if (printed.status != 1) fail_msg("%s: exit status %d", out, printed.status);
     if (strstr(printed.errors.data, part) == NULL) fail_msg("\"%s\" does not say \"%s\"", printed.errors.data, part);
     printed_free(&printed);
-}
-
-static const char *in_run(const char *run, const char *name) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", run, name);
-    return folder_path(path);
-}
-
-static void assert_same_file(const char *run, const char *other, const char *name) {
-    if (!files_equal(in_run(run, name), in_run(other, name))) fail_msg("%s of %s and %s differ", name, run, other);
 }
 
 struct run_log {
@@ -181,9 +127,9 @@ static int make_runs(void **state) {
     write_examples("data/train.jsonl", EXAMPLES, 1);
     write_examples("data/dev.jsonl", DEV_EXAMPLES, 2);
     learn_tokenizer();
-    write_recipe("sft.yaml", "method: sft\n", model_section);
-    write_recipe("lora.yaml", "method: sft\n", lora_section);
-    write_recipe("lm.yaml", "method: lm\n", model_section);
+    small_recipe_write("sft.yaml", "sft", small_decoder, &training);
+    small_recipe_write("lora.yaml", "sft", small_lora, &training);
+    small_recipe_write("lm.yaml", "lm", small_decoder, &training);
     must_train("sft.yaml", "data", "straight", "");
     return 0;
 }
@@ -323,7 +269,7 @@ static void lora_trains_an_adapter_that_writes_and_can_be_trained_on(void **stat
     assert_same_file("adapter", "adapter-resumed", "checkpoint.bin");
     snprintf(model, sizeof model, "--model %s --set lora.rank=2", folder_path("adapter"));
     must_refuse("has rank 4", "lora.yaml", "data", "other-rank", model);
-    write_recipe("whole.yaml", "method: sft\n", "");
+    small_recipe_write("whole.yaml", "sft", "", &training);
     snprintf(model, sizeof model, "--model %s", folder_path("adapter"));
     must_refuse("casemix export", "whole.yaml", "data", "whole", model);
     assert_true(file_read(&after, in_run("half", "model.safetensors"), 0, &error));
@@ -335,7 +281,7 @@ static void lora_trains_an_adapter_that_writes_and_can_be_trained_on(void **stat
 /* The backbone of a classifier with tied embeddings learns to write. */
 static void a_classifier_learns_to_write(void **state) {
     (void)state;
-    write_recipe("whole.yaml", "method: sft\n", "");
+    small_recipe_write("whole.yaml", "sft", "", &training);
     must_train("whole.yaml", "data", "writer",
                "--model models/tiny-classifier --tokenizer models/tiny-classifier --set train.epochs=1 --set "
                "train.learning_rate=2e-3");
@@ -479,8 +425,10 @@ static void preferences_are_learned_against_the_model_of_the_start(void **state)
     mkdir(folder_path("pairs"), 0755);
     write_pairs("pairs/train.jsonl", 24, 5);
     write_pairs("pairs/dev.jsonl", 8, 6);
-    write_recipe("prefer.yaml", "method: dpo\ndpo:\n  beta: 0.1\n", "");
-    write_recipe("prefer-lora.yaml", "method: dpo\ndpo:\n  beta: 0.1\n", lora_section);
+    small_recipe_write("prefer.yaml", "dpo", "dpo:\n  beta: 0.1\n", &training);
+    char adapted[512];
+    snprintf(adapted, sizeof adapted, "dpo:\n  beta: 0.1\n%s", small_lora);
+    small_recipe_write("prefer-lora.yaml", "dpo", adapted, &training);
     must_train("sft.yaml", "data", "beginner", "--set train.epochs=1");
     snprintf(more, sizeof more,
              "--model %s --set train.epochs=4 --set train.warmup_share=0 --set train.learning_rate=3e-3 --set "

@@ -9,6 +9,7 @@
 #include "command.h"
 #include "folder.h"
 #include "model/ensemble.h"
+#include "small_run.h"
 #include "tensor/kernels.h"
 #include <math.h>
 #include <setjmp.h>
@@ -59,74 +60,10 @@ static void write_stays(const char *name, int count, uint64_t seed, int padding)
     text_free(&lines);
 }
 
-static const char train_section[] = "seed: 1\n"
-                                    "train:\n"
-                                    "  epochs: 24\n"
-                                    "  batch_size: 12\n"
-                                    "  micro_batch_tokens: 512\n"
-                                    "  max_tokens: 60\n"
-                                    "  learning_rate: 5e-3\n"
-                                    "  schedule: linear\n"
-                                    "  warmup_share: 0.1\n"
-                                    "  weight_decay: 0.01\n"
-                                    "  beta1: 0.9\n"
-                                    "  beta2: 0.98\n"
-                                    "  epsilon: 1e-8\n"
-                                    "  max_grad_norm: 1.0\n"
-                                    "  eval_every: 24\n"
-                                    "  save_every: 7\n"
-                                    "  log_every: 1\n"
-                                    "  save_dtype: f32\n";
-
-static const char decoder_section[] = "model:\n"
-                                      "  architecture: qwen2\n"
-                                      "  layers: 2\n"
-                                      "  width: 32\n"
-                                      "  heads: 4\n"
-                                      "  kv_heads: 2\n"
-                                      "  head_size: 8\n"
-                                      "  ffn_width: 64\n"
-                                      "  positions: 64\n"
-                                      "  rope_theta: 10000\n"
-                                      "  norm_eps: 1e-6\n";
-
-static const char bert_section[] = "bert:\n"
-                                   "  layers: 2\n"
-                                   "  width: 32\n"
-                                   "  heads: 4\n"
-                                   "  ffn_width: 64\n"
-                                   "  positions: 64\n"
-                                   "  dropout: 0.1\n"
-                                   "  norm_eps: 1e-12\n";
-
-static const char caml_section[] = "caml:\n"
-                                   "  embed_size: 16\n"
-                                   "  filter_maps: 24\n"
-                                   "  kernel_size: 3\n"
-                                   "  dropout: 0.2\n"
-                                   "  minimum_count: 2\n";
-
-static const char lora_section[] = "lora:\n"
-                                   "  rank: 4\n"
-                                   "  alpha: 8\n"
-                                   "  dropout: 0.1\n"
-                                   "  targets: [q_proj, k_proj, v_proj, o_proj]\n";
-
 static void write_recipe(const char *name, const char *method, const char *sections) {
-    char yaml[4096];
-    snprintf(yaml, sizeof yaml, "method: %s\n%s%s", method, sections, train_section);
-    folder_write_text(name, yaml);
-}
-
-static void must_run(struct printed *printed, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void must_run(struct printed *printed, const char *format, ...) {
-    char arguments[4096];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(arguments, sizeof arguments, format, list);
-    va_end(list);
-    command_run(printed, "%s", arguments);
-    if (printed->status != 0) fail_msg("casemix %s: %s", arguments, printed->errors.data);
+    const struct small_training training = {
+        .epochs = "24", .micro_batch_tokens = "512", .schedule = "linear", .eval_every = "24", .save_every = "7"};
+    small_recipe_write(name, method, sections, &training);
 }
 
 /* Trains RECIPE.yaml into RUN; `more` are further options. */
@@ -134,39 +71,27 @@ static void train(const char *recipe, const char *run, const char *more) {
     struct printed printed = {0};
     char file[64];
     snprintf(file, sizeof file, "%s.yaml", recipe);
-    must_run(&printed, "train %s --data %s --out %s --threads 1 %s%s %s", folder_path(file), folder_path("data"),
-             folder_path(run), strcmp(recipe, "caml") == 0 || strcmp(recipe, "lora") == 0 ? "" : "--tokenizer ",
-             strcmp(recipe, "caml") == 0 || strcmp(recipe, "lora") == 0 ? "" : folder_path("tokenizer"), more);
+    command_succeeds(&printed, "train %s --data %s --out %s --threads 1 %s%s %s", folder_path(file),
+                     folder_path("data"), folder_path(run),
+                     strcmp(recipe, "caml") == 0 || strcmp(recipe, "lora") == 0 ? "" : "--tokenizer ",
+                     strcmp(recipe, "caml") == 0 || strcmp(recipe, "lora") == 0 ? "" : folder_path("tokenizer"), more);
     printed_free(&printed);
-}
-
-static const char *in_run(const char *run, const char *name) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", run, name);
-    return folder_path(path);
 }
 
 /* The data, the tokenizer, and the two decoders that most tests look at. */
 static int make_runs(void **state) {
-    struct printed printed = {0};
     if (folder_make(state) != 0 || mkdir(folder_path("data"), 0755) != 0) return 1;
     write_stays("data/train.jsonl", 84, 1, 0);
     write_stays("data/dev.jsonl", 21, 2, 0);
     write_stays("data/test.jsonl", 42, 3, 0);
     folder_write_text("data/labels.tsv",
                       "# grouper v43\nlabel\tdrg\n0\t189\n1\t190\n2\t191\n3\t192\n4\t291\n5\t292\n6\t293\n");
-    folder_write_text("tokenizer.yaml", "method: tokenizer\ntokenizer:\n  vocabulary: 330\n  minimum_count: 2\n"
-                                        "  special: [\"<|endoftext|>\", \"[PAD]\", \"[CLS]\", \"[SEP]\"]\n");
-    write_recipe("decoder.yaml", "two_label", decoder_section);
-    write_recipe("single.yaml", "classify", decoder_section);
-    write_recipe("bert.yaml", "two_label", bert_section);
-    write_recipe("caml.yaml", "two_label", caml_section);
-    write_recipe("lora.yaml", "two_label", lora_section);
-    command_run(&printed, "train %s --data %s --out %s", folder_path("tokenizer.yaml"), folder_path("data"),
-                folder_path("tokenizer"));
-    const int status = printed.status;
-    printed_free(&printed);
-    if (status != 0) return 1;
+    small_tokenizer_learn("data", 330, "[\"<|endoftext|>\", \"[PAD]\", \"[CLS]\", \"[SEP]\"]");
+    write_recipe("decoder.yaml", "two_label", small_decoder);
+    write_recipe("single.yaml", "classify", small_decoder);
+    write_recipe("bert.yaml", "two_label", small_bert);
+    write_recipe("caml.yaml", "two_label", small_caml);
+    write_recipe("lora.yaml", "two_label", small_lora);
     train("decoder", "two", "");
     train("single", "one", "");
     return 0;
@@ -176,7 +101,8 @@ static struct json *evaluate(const char *models, const char *more) {
     struct printed printed = {0};
     struct json *document;
     struct error error = {0};
-    must_run(&printed, "eval %s --data %s --json --resamples 50 %s", models, folder_path("data/test.jsonl"), more);
+    command_succeeds(&printed, "eval %s --data %s --json --resamples 50 %s", models, folder_path("data/test.jsonl"),
+                     more);
     if (!json_parse(&document, "eval", printed.out.data, printed.out.length, &error)) fail_msg("%s", error.message);
     printed_free(&printed);
     return document;
@@ -345,7 +271,7 @@ static void predict_tells_the_heads_and_the_rule_beside_the_product(void **state
     struct json *document;
     char note[1024];
     snprintf(note, sizeof note, "%s", folder_write_text("sick.txt", sick));
-    must_run(&printed, "predict --model %s --top-k 3 --json %s", folder_path("two"), note);
+    command_succeeds(&printed, "predict --model %s --top-k 3 --json %s", folder_path("two"), note);
     assert_true(json_parse(&document, "predict", printed.out.data, printed.out.length, NULL));
     const json_node *root = json_root(document), *heads = json_member(root, "two_label");
     assert_int_equal((int)json_number(json_member(heads, "rule")), 291);
@@ -353,9 +279,9 @@ static void predict_tells_the_heads_and_the_rule_beside_the_product(void **state
     assert_int_equal((int)json_number(json_member(heads, "severity")), 2);
     assert_int_equal((int)json_number(json_member(json_first(json_member(root, "predictions")), "drg")), 291);
     json_free(document);
-    must_run(&printed, "predict --model %s --json %s", folder_path("one"), note);
+    command_succeeds(&printed, "predict --model %s --json %s", folder_path("one"), note);
     assert_null(strstr(printed.out.data, "two_label"));
-    must_run(&printed, "predict --model %s %s", folder_path("two"), note);
+    command_succeeds(&printed, "predict --model %s %s", folder_path("two"), note);
     assert_non_null(strstr(printed.out.data, "\n  291  "));
     printed_free(&printed);
 }
@@ -376,7 +302,8 @@ static void eval_scores_the_heads_the_rule_and_the_product(void **state) {
     assert_true(json_is_null(json_member(json_root(document), "two_label")));
     json_free(document);
     struct printed printed = {0};
-    must_run(&printed, "eval --model %s --data %s --resamples 50", folder_path("two"), folder_path("data/test.jsonl"));
+    command_succeeds(&printed, "eval --model %s --data %s --resamples 50", folder_path("two"),
+                     folder_path("data/test.jsonl"));
     assert_non_null(strstr(printed.out.data, "DRG by the paper's rule"));
     printed_free(&printed);
 }
@@ -422,15 +349,16 @@ static void averaged_runs_predict_and_are_scored(void **state) {
     assert_true(number(document, NULL, "acc1") >= 0.7);
     assert_int_equal(json_count(json_member(json_root(document), "models")), 2);
     json_free(document);
-    must_run(&printed, "predict %s --top-k 1 --csv %s", models, folder_write_text("sick.txt", sick));
+    command_succeeds(&printed, "predict %s --top-k 1 --csv %s", models, folder_write_text("sick.txt", sick));
     assert_non_null(strstr(printed.out.data, ",1,291,"));
     mkdir(folder_path("old-data"), 0755);
     write_stays("old-data/train.jsonl", 21, 1, 0);
     write_stays("old-data/dev.jsonl", 21, 2, 0);
     folder_write_text("old-data/labels.tsv",
                       "# grouper v34\nlabel\tdrg\n0\t189\n1\t190\n2\t191\n3\t192\n4\t291\n5\t292\n6\t293\n");
-    must_run(&printed, "train %s --data %s --out %s --tokenizer %s --set train.epochs=1", folder_path("decoder.yaml"),
-             folder_path("old-data"), folder_path("old"), folder_path("tokenizer"));
+    command_succeeds(&printed, "train %s --data %s --out %s --tokenizer %s --set train.epochs=1",
+                     folder_path("decoder.yaml"), folder_path("old-data"), folder_path("old"),
+                     folder_path("tokenizer"));
     command_refuses("speaks v43", "predict %s --model %s %s", model_option("old"), folder_path("one"),
                     folder_path("sick.txt"));
     printed_free(&printed);
@@ -490,11 +418,11 @@ static void the_window_of_training_is_that_of_prediction(void **state) {
     for (int w = 0; w < 3; w++) {
         char run[64];
         snprintf(run, sizeof run, "window-%d", w);
-        must_run(&printed, "train %s --data %s --out %s --threads 1 --tokenizer %s --set train.max_tokens=48 %s",
-                 folder_path("decoder.yaml"), folder_path("long"), folder_path(run), folder_path("tokenizer"),
-                 windows[w]);
-        must_run(&printed, "eval --model %s --data %s --json --resamples 20", folder_path(run),
-                 folder_path("long/test.jsonl"));
+        command_succeeds(
+            &printed, "train %s --data %s --out %s --threads 1 --tokenizer %s --set train.max_tokens=48 %s",
+            folder_path("decoder.yaml"), folder_path("long"), folder_path(run), folder_path("tokenizer"), windows[w]);
+        command_succeeds(&printed, "eval --model %s --data %s --json --resamples 20", folder_path(run),
+                         folder_path("long/test.jsonl"));
         struct json *document;
         assert_true(json_parse(&document, "eval", printed.out.data, printed.out.length, &error));
         reached[w] = number(document, NULL, "acc1");
@@ -508,8 +436,8 @@ static void the_window_of_training_is_that_of_prediction(void **state) {
     run_card_free(&card);
     for (int i = 0; i < 60; i++) strcat(note, "patient was ");
     strcat(note, sick);
-    must_run(&printed, "predict --model %s --top-k 1 --csv %s", folder_path("window-0"),
-             folder_write_text("long.txt", note));
+    command_succeeds(&printed, "predict --model %s --top-k 1 --csv %s", folder_path("window-0"),
+                     folder_write_text("long.txt", note));
     assert_non_null(strstr(printed.out.data, ",1,291,"));
     printed_free(&printed);
 }
@@ -525,10 +453,11 @@ static void a_run_of_whole_notes_reads_the_whole_note(void **state) {
     for (int whole = 0; whole < 2; whole++) {
         char run[64];
         snprintf(run, sizeof run, "whole-%d", whole);
-        must_run(&printed, "train %s --data %s --out %s --tokenizer %s --set train.epochs=1 --set train.whole_note=%s",
-                 folder_path("decoder.yaml"), folder_path("data"), folder_path(run), folder_path("tokenizer"),
-                 sets[whole]);
-        must_run(&printed, "predict --model %s --json %s", folder_path(run), folder_write_text("whole.txt", note));
+        command_succeeds(
+            &printed, "train %s --data %s --out %s --tokenizer %s --set train.epochs=1 --set train.whole_note=%s",
+            folder_path("decoder.yaml"), folder_path("data"), folder_path(run), folder_path("tokenizer"), sets[whole]);
+        command_succeeds(&printed, "predict --model %s --json %s", folder_path(run),
+                         folder_write_text("whole.txt", note));
         assert_true(json_parse(&document, "predict", printed.out.data, printed.out.length, NULL));
         const json_node *section = json_member(json_root(document), "section");
         const size_t length = strlen(note);
