@@ -4,8 +4,15 @@
 #   make demo       set up, build, and code the example notes with the shipped model
 #   make check      set up, build and run the whole test suite
 #   make fuzz       every parser of outside files under libFuzzer, FUZZ_SECONDS=600 each, FUZZ_JOBS=1 at a time
+#   make load       load on `casemix serve`: 32 clients for LOAD_SECONDS=60 a part, against predict alone
 #   make kills      KILLS=40 runs killed at random moments and resumed to the straight run's bytes
+#   make scaling    DRG-Sapphire's scaling law in small, for hours; goes on where it stopped (scripts/scaling.sh)
+#   make install    program, library, models, recipes, manual pages, completion and service under PREFIX=/usr/local (DESTDIR=…)
+#   make uninstall  takes away what install put there
+#   make deb        Debian packages in build/deb, for any machine of this architecture (docs/install.md)
 #   make web        make the page of `casemix report` anew (needs Node.js and npm; the page is in the repository)
+#   make web-app    make the page of `casemix serve` anew (the same)
+#   make check-page drive the page of `casemix serve` with Chromium (needs chromium, Node.js and npm)
 #
 # Variables: CC=clang, SAN=1 (ASan + UBSan), PORTABLE=1 (no AVX), WERROR=1 (warnings are errors),
 # MPI=1 (runs on many machines, docs/cluster.md; in build/variant-mpi), B=DIR (output folder),
@@ -17,16 +24,19 @@ WERROR ?= 0
 MPI ?= 0
 variant := $(if $(filter 1,$(MPI)),-mpi)$(if $(filter 1,$(SAN)),-san)$(if $(filter 1,$(PORTABLE)),-portable)$(if $(findstring clang,$(CC)),-clang)
 B ?= build$(if $(variant),/variant$(variant))
-FLOORS ?= base drg data tokenizer tensor model generate train eval api cli
+FLOORS ?= base drg data tokenizer tensor model generate train eval serve api cli
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes
 # clang warns where it leaves an `omp simd` loop scalar; that is a matter of speed, not of the code.
 WARNINGS += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
+# HARDEN=1 is what Debian builds packages with; paths of the build are left out, so that the same source gives the same bytes.
+HARDEN ?= 0
+HARDENED := $(if $(filter 1,$(HARDEN)),-fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wformat -Werror=format-security -ffile-prefix-map=$(CURDIR)=.)
 OPTIMISE := -O3 -g -fno-math-errno -fno-trapping-math -ffp-contract=fast
 MACHINE := $(if $(filter 1,$(PORTABLE)),-march=x86-64,-march=native)
 comma := ,
 SANITIZE := $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
-PACKAGED := zlib libcjson libcyaml libpcre2-8 libutf8proc
+PACKAGED := zlib libcjson libcyaml libpcre2-8 libutf8proc libmicrohttpd sqlite3
 # Of MPI-3 libraries any will do whose pkg-config name is given (MPI_PACKAGE=mpich). Its headers are the system's: our warnings
 # are not for them.
 MPI_PACKAGE ?= ompi-c
@@ -35,9 +45,9 @@ CFLAGS += -DCASEMIX_MPI $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(
 LDLIBS += $(shell pkg-config --libs $(MPI_PACKAGE) 2>/dev/null)
 endif
 CFLAGS += -std=c17 -D_GNU_SOURCE $(OPTIMISE) $(MACHINE) $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror) \
-	$(SANITIZE) -fopenmp -MMD -MP -Iinclude -Isrc -Itests $(shell pkg-config --cflags $(PACKAGED) 2>/dev/null)
+	$(HARDENED) $(SANITIZE) -fopenmp -MMD -MP -Iinclude -Isrc -Itests $(shell pkg-config --cflags $(PACKAGED) 2>/dev/null)
 LDLIBS += $(shell pkg-config --libs $(PACKAGED) 2>/dev/null) -lcsv -ldnnl -lm
-LDFLAGS += $(SANITIZE) -fopenmp
+LDFLAGS += $(SANITIZE) -fopenmp $(if $(filter 1,$(HARDEN)),-pie -Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now)
 
 sources := $(foreach floor,$(FLOORS),$(wildcard src/$(floor)/*.c))
 objects := $(patsubst %.c,$(B)/%.o,$(filter-out src/cli/main.c,$(sources)))
@@ -45,7 +55,7 @@ TESTS ?= $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 tests := $(TESTS:%=$(B)/%)
 library := $(B)/libcasemix.a
 
-.PHONY: all demo check kills fuzz fuzz-run setup web help clean format
+.PHONY: all install uninstall install-files deb manual demo check check-page load kills scaling fuzz fuzz-run setup web web-app help clean format
 all: $(B)/casemix $(library)
 
 $(B)/casemix: $(B)/src/cli/main.o $(library)
@@ -59,8 +69,13 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 
-$(B)/test_%: $(B)/tests/test_%.o $(B)/tests/folder.o $(B)/tests/command.o $(B)/tests/small_cohort.o $(B)/tests/small_run.o $(library)
+$(B)/test_%: $(B)/tests/test_%.o $(B)/test-support.a $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+# What tests share; a program takes of it what it needs.
+$(B)/test-support.a: $(addprefix $(B)/tests/,folder.o command.o small_cohort.o small_run.o served.o contract.o)
+	@rm -f $@
+	ar rcs $@ $^
 
 $(B)/oracle: $(patsubst %.c,$(B)/%.o,$(wildcard tests/oracle*.c)) $(library)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -80,8 +95,9 @@ $(B)/seeds_write: $(B)/fuzz/seeds_write.o $(B)/fuzz/small_model.o $(library)
 $(B)/src/drg/catalog_tables.o: data/ms-drg-v34.tsv data/ms-drg-v43.tsv data/title-words.tsv data/title-aliases.tsv
 $(B)/src/drg/prompt_texts.o: $(wildcard data/prompts/*.txt)
 $(B)/src/eval/report_page.o: web/report/page.html
+$(B)/src/serve/page.o: web/app/dist/index.html web/app/dist/app.js web/app/dist/app.css src/serve/openapi.json
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -name '*.d' -type f 2>/dev/null)
 
 setup:
 	@sh scripts/packages.sh $(if $(filter 1,$(MPI)),packages-mpi.txt)
@@ -94,9 +110,21 @@ check: setup
 	@$(MAKE) --no-print-directory $(B)/casemix $(B)/oracle $(tests)
 	@B=$(B) PORTABLE=$(PORTABLE) sh tests/run.sh $(tests)
 
+LOAD_SECONDS ?= 60
+LOAD_PARTS ?= offline full half over
+$(B)/load: $(B)/bench/load.o $(B)/test-support.a $(library)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+load: $(B)/casemix $(B)/load
+	@B=$(B) $(B)/load --seconds $(LOAD_SECONDS) $(LOAD_PARTS)
+
 KILLS ?= 40
 kills: $(B)/casemix $(B)/test_resume
 	@CASEMIX_KILLS=$(KILLS) B=$(B) $(B)/test_resume
+
+# SCALING_OUT, SCALING_SIZES and the others of scripts/scaling.sh, from the environment or the command line.
+scaling: $(B)/casemix
+	@sh scripts/scaling.sh $(B)/casemix
 
 fuzz: setup
 	@sh scripts/packages.sh fuzz/packages.txt
@@ -111,8 +139,36 @@ fuzz-run: $(fuzzers) $(B)/seeds_write
 web:
 	@cd web/report && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && node build.mjs
 
+web-app:
+	@cd web/app && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && npm run --silent build
+
+check-page: setup
+	@$(MAKE) --no-print-directory $(B)/casemix
+	@B=$(B) sh web/app/test/run.sh
+
+# The time that pages and packages carry: of the last change.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+export SOURCE_DATE_EPOCH
+
+manual: $(B)/casemix
+	@sh scripts/manual.sh $(B)/casemix $(B)/manual
+
+# Under another PREFIX all goes there, the service's files too; systemd looks in /usr/local/lib and /usr/lib.
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+install: $(B)/casemix $(library) manual
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' PACKAGES='$(PACKAGED)' sh scripts/install.sh $(B)
+
+uninstall:
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' sh scripts/install.sh --remove
+
+deb:
+	@sh scripts/packages.sh packaging/packages.txt
+	@$(MAKE) --no-print-directory PORTABLE=1 HARDEN=1 B=build/deb/build build/deb/build/casemix build/deb/build/libcasemix.a manual
+	@PACKAGES='$(PACKAGED)' sh scripts/deb.sh build/deb/build build/deb
+
 help:
-	@sed -n '3,13p' Makefile | cut -c3-
+	@sed -n '3,19p' Makefile | cut -c3-
 
 format:
 	clang-format -i $(wildcard src/*/*.[ch] include/*.h tests/*.[ch] bench/*.[ch] fuzz/*.[ch])

@@ -12,7 +12,7 @@ export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=tests/leaks.txt:print_suppressions=0}"
 mkdir -p "$B/findings" "$B/seeds/recipe" "$B/seeds/config" "$B/seeds/tsv" || exit 1
 "$B/seeds_write" "$B/seeds" || exit 1
-cp recipes/*.yaml "$B/seeds/recipe/"
+find recipes -name "*.yaml" | while read -r recipe; do cp "$recipe" "$B/seeds/recipe/$(echo "$recipe" | tr / -)"; done
 cp tests/configs/*.json models/*/config.json "$B/seeds/config/"
 head -n 40 data/ms-drg-v43.tsv >"$B/seeds/tsv/groups"
 

@@ -7,6 +7,7 @@
 #include "model/decoder.h"
 #include "model/lm_loss.h"
 #include "model/safetensors.h"
+#include "oracle_attribution.h"
 #include "oracle_encoder.h"
 #include "oracle_generate.h"
 #include "oracle_policy.h"
@@ -443,6 +444,15 @@ static void run_generate(struct oracle *oracle) {
     decoder_close(&decoder);
 }
 
+static void run_attribution(struct oracle *oracle) {
+    struct decoder decoder;
+    open_model(oracle, &decoder, false);
+    struct packed packed = pack(json_member(json_member(oracle->root, "inputs"), "sequences"));
+    oracle_attribution(&decoder, &packed.batch, check_reported, oracle);
+    packed_free(&packed);
+    decoder_close(&decoder);
+}
+
 /* GRPO or DPO of the adapter. */
 static void run_policy(struct oracle *oracle, bool grpo) {
     const struct oracle_report report = {check_reported, oracle};
@@ -470,6 +480,8 @@ static void run_case(struct oracle *oracle) {
         run_sft_step(oracle, true);
     } else if (strcmp(kind, "generate") == 0) {
         run_generate(oracle);
+    } else if (strcmp(kind, "attribution") == 0) {
+        run_attribution(oracle);
     } else if (strcmp(kind, "grpo_step") == 0) {
         run_policy(oracle, true);
     } else if (strcmp(kind, "dpo_step") == 0) {

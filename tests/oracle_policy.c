@@ -129,7 +129,8 @@ static void report_advantages(struct grpo_case *c, const json_node *list, const 
     int64_t count = 0;
     for (const json_node *n = json_first(list); n != NULL; n = json_next(n)) rewards[count++] = json_number(n);
     for (int scale = 0; scale < 3; scale++) {
-        advantages_compute(advantages, rewards, count, c->G, (enum advantage_scale)scale);
+        advantages_compute(advantages, rewards, count, c->G, (enum advantage_scale)scale,
+                           reward_deviation(rewards, count));
         for (int64_t i = 0; i < count; i++) got[i] = (float)advantages[i];
         if (keep) memcpy(c->advantages[scale], advantages, (size_t)count * sizeof *advantages);
         report_named(c->report, prefix, scale_names[scale], got, count);

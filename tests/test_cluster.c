@@ -146,6 +146,91 @@ static void an_error_of_all_ranks_is_told_once(void **state) {
     text_free(&said);
 }
 
+/* Status of `mpirun -n RANKS casemix COMMAND`, standard output in FOLDER/out, messages in FOLDER/job.txt. */
+static int command_on(int ranks, const char *out, const char *command) {
+    char line[8192], to[1024];
+    snprintf(to, sizeof to, "%s", folder_path(out));
+    snprintf(line, sizeof line,
+             "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -n %d %s/casemix %s "
+             "</dev/null >%s 2>%s",
+             ranks, getenv("B"), command, to, folder_path("job.txt"));
+    const int status = system(line);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void must_command_on(int ranks, const char *out, const char *command) {
+    struct text said = {0};
+    struct error error = {0};
+    const int status = command_on(ranks, out, command);
+    if (status == 0) return;
+    file_read(&said, folder_path("job.txt"), 0, &error);
+    fail_msg("%s on %d ranks: status %d, %s", command, ranks, status, said.data);
+}
+
+/* Enough notes for several blocks of each rank, the last of them not full. */
+static void write_many_notes(const char *name, const char *last) {
+    struct text once = {0}, many = {0};
+    struct error error = {0};
+    assert_true(file_read(&once, folder_path("data/dev.jsonl"), 0, &error));
+    while (many.length < 700 * once.length / 12) text_append(&many, once.data, once.length);
+    text_add(&many, last);
+    folder_write(name, many.data, many.length);
+    text_free(&once);
+    text_free(&many);
+}
+
+static void any_number_of_ranks_predicts_and_evaluates_to_the_same_bytes(void **state) {
+    (void)state;
+    char command[4096], notes[1024], run[1024];
+    write_many_notes("many.jsonl", "");
+    snprintf(notes, sizeof notes, "%s", folder_path("many.jsonl"));
+    snprintf(run, sizeof run, "%s", folder_path("one"));
+    static const char *const formats[] = {"--json", "--csv", ""};
+    for (int ranks = 1; ranks <= 3; ranks++) {
+        char name[64];
+        for (int f = 0; f < 3; f++) {
+            snprintf(name, sizeof name, "predicted-%d-%d", f, ranks);
+            snprintf(command, sizeof command, "predict --model %s --threads 1 %s %s", run, formats[f], notes);
+            must_command_on(ranks, name, command);
+        }
+        snprintf(name, sizeof name, "evaluation-%d", ranks);
+        snprintf(command, sizeof command, "eval --model %s --threads 1 --resamples 20 --json --data %s --out %s", run,
+                 notes, folder_path(name));
+        snprintf(name, sizeof name, "evaluated-%d", ranks);
+        must_command_on(ranks, name, command);
+    }
+    static const char *const same[] = {"predicted-0-%d", "predicted-1-%d", "predicted-2-%d", "evaluated-%d",
+                                       "evaluation-%d/predictions.jsonl"};
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+        char one[1024], name[64];
+        snprintf(name, sizeof name, "%.*s1%s", (int)strcspn(same[i], "%"), same[i], strstr(same[i], "%d") + 2);
+        snprintf(one, sizeof one, "%s", folder_path(name));
+        for (int ranks = 2; ranks <= 3; ranks++) {
+            snprintf(name, sizeof name, "%.*s%d%s", (int)strcspn(same[i], "%"), same[i], ranks,
+                     strstr(same[i], "%d") + 2);
+            if (!files_equal(one, folder_path(name))) fail_msg("%s differs from that of one rank", name);
+        }
+    }
+}
+
+static void a_note_that_cannot_be_read_ends_all_ranks_behind_those_before_it(void **state) {
+    (void)state;
+    char command[4096];
+    struct text said = {0}, out = {0};
+    struct error error = {0};
+    write_many_notes("broken.jsonl", "{\"text\": 7}\n");
+    snprintf(command, sizeof command, "predict --model %s --threads 1 --json %s", folder_path("one"),
+             folder_path("broken.jsonl"));
+    assert_int_not_equal(command_on(2, "out", command), 0);
+    assert_true(file_read(&said, folder_path("job.txt"), 0, &error) && file_read(&out, folder_path("out"), 0, &error));
+    const char *first = strstr(said.data, "casemix: ");
+    if (first == NULL || strstr(first + 1, "casemix: ") != NULL) fail_msg("%s", said.data);
+    assert_true(files_equal(folder_path("out"), folder_path("predicted-0-1")));
+    assert_int_not_equal(command_on(2, "out", "predict -"), 0);
+    text_free(&said);
+    text_free(&out);
+}
+
 #else
 
 static void a_build_without_mpi_refuses_to_run_under_it(void **state) {
@@ -165,6 +250,8 @@ int main(void) {
         cmocka_unit_test(two_ranks_have_the_losses_of_one),
         cmocka_unit_test(a_rank_that_dies_ends_the_job_and_any_number_goes_on),
         cmocka_unit_test(an_error_of_all_ranks_is_told_once),
+        cmocka_unit_test(any_number_of_ranks_predicts_and_evaluates_to_the_same_bytes),
+        cmocka_unit_test(a_note_that_cannot_be_read_ends_all_ranks_behind_those_before_it),
 #else
         cmocka_unit_test(a_build_without_mpi_refuses_to_run_under_it),
 #endif

@@ -58,8 +58,9 @@ static void examples_give_ranked_rows_that_fit_the_page(void **state) {
 }
 
 static void every_help_page_fits_the_page(void **state) {
-    static const char *const commands[] = {"",      "predict", "drg",    "eval",  "metrics",  "report", "reward",
-                                           "train", "prepare", "export", "synth", "tokenize", "bench",  "generate"};
+    static const char *const commands[] = {"",       "predict",  "drg",        "eval",   "metrics", "report",
+                                           "reward", "train",    "prepare",    "export", "synth",   "tokenize",
+                                           "bench",  "generate", "rationales", "serve",  "key",     "audit"};
     struct printed printed = {0};
     (void)state;
     for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {

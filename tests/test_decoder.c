@@ -344,7 +344,8 @@ static void make_separate(struct pairs *pairs) {
     }
     t = add_tokens(pairs, t, 2, prompt_lengths[2]);
     pairs->offsets[++n] = t;
-    pairs->batch = (struct batch){t, n, pairs->tokens, pairs->offsets, NULL, pairs->rows, pairs->batch.Q};
+    pairs->batch = (struct batch){
+        .T = t, .N = n, .tokens = pairs->tokens, .offsets = pairs->offsets, .rows = pairs->rows, .Q = pairs->batch.Q};
 }
 
 static void make_shared(struct pairs *pairs) {
@@ -366,7 +367,13 @@ static void make_shared(struct pairs *pairs) {
             pairs->offsets[++n] = t;
         }
     }
-    pairs->batch = (struct batch){t, n, pairs->tokens, pairs->offsets, pairs->parents, pairs->rows, pairs->batch.Q};
+    pairs->batch = (struct batch){.T = t,
+                                  .N = n,
+                                  .tokens = pairs->tokens,
+                                  .offsets = pairs->offsets,
+                                  .parents = pairs->parents,
+                                  .rows = pairs->rows,
+                                  .Q = pairs->batch.Q};
 }
 
 /* Loss and gradients of a batch of pairs; with all layers computed twice if `twice`. */

@@ -375,6 +375,43 @@ static void the_command_calibrates_scores_and_writes(void **state) {
     printed_free(&printed);
 }
 
+/* Stays of a group by training frequency, as evaluation.json has it; -1 when there is no such group. */
+static double group_stays(const json_node *root, const char *name) {
+    const json_node *groups = json_member(json_member(root, "groups"), "training_stays");
+    for (const json_node *group = json_first(groups); group != NULL; group = json_next(group)) {
+        const char *called = json_string(json_member(group, "name"));
+        if (called != NULL && strcmp(called, name) == 0) return json_number(json_member(group, "stays"));
+    }
+    return -1;
+}
+
+static void the_command_groups_stays_by_how_often_training_had_their_drg(void **state) {
+    static const char line[] = "{\"note_id\": \"%d\", \"text\": \"Admitted with heart failure.\", \"drg\": %d}\n";
+    struct printed printed = {0};
+    struct json *document;
+    struct error error = {0};
+    struct text training = {0}, scored = {0};
+    (void)state;
+    for (int i = 0; i < 12; i++) text_printf(&training, line, i, i < 10 ? 291 : 177);
+    for (int i = 0; i < 3; i++) text_printf(&scored, line, 20 + i, i < 2 ? 291 : 177);
+    text_printf(&scored, line, 30, 65); /* that training never had */
+    folder_write_text("seen.jsonl", training.data);
+    folder_write_text("scored.jsonl", scored.data);
+    command_run(&printed, "eval --model models/tiny-classifier --data %s --train %s --resamples 20 --json",
+                folder_path("scored.jsonl"), folder_path("seen.jsonl"));
+    if (printed.status != 0) fail_msg("%s", printed.errors.data);
+    assert_true(json_parse(&document, "evaluation", printed.out.data, printed.out.length, &error));
+    const json_node *root = json_root(document);
+    assert_true(group_stays(root, "10-29") == 2.0);
+    assert_true(group_stays(root, "1-9") == 1.0);
+    assert_true(group_stays(root, "0") == 1.0);
+    assert_true(group_stays(root, "30-99") == -1.0);
+    json_free(document);
+    text_free(&training);
+    text_free(&scored);
+    printed_free(&printed);
+}
+
 static void the_breakdown_counts_stays_where_they_belong(void **state) {
     static uint32_t training[1000];
     struct small small;
@@ -642,6 +679,7 @@ int main(void) {
         cmocka_unit_test(the_temperature_divides_the_logits),
         cmocka_unit_test(predict_speaks_at_the_temperature_of_the_run),
         cmocka_unit_test(the_command_calibrates_scores_and_writes),
+        cmocka_unit_test(the_command_groups_stays_by_how_often_training_had_their_drg),
         cmocka_unit_test(the_breakdown_counts_stays_where_they_belong),
         cmocka_unit_test(the_title_of_a_base_has_no_severity),
         cmocka_unit_test(the_temperature_is_the_one_that_the_labels_were_drawn_at),

@@ -92,6 +92,11 @@ static void training_of_two_labels_agrees_with_the_reference(void **state) {
     run_kind("two_label_step");
 }
 
+static void input_gradients_agree_with_the_reference(void **state) {
+    (void)state;
+    run_kind("attribution");
+}
+
 static void grpo_in_all_its_variants_agrees_with_the_reference(void **state) {
     (void)state;
     run_kind("grpo_step");
@@ -112,6 +117,7 @@ int main(void) {
         cmocka_unit_test(caml_agrees_with_the_reference),
         cmocka_unit_test(supervised_fine_tuning_agrees_with_the_reference),
         cmocka_unit_test(training_of_two_labels_agrees_with_the_reference),
+        cmocka_unit_test(input_gradients_agree_with_the_reference),
         cmocka_unit_test(grpo_in_all_its_variants_agrees_with_the_reference),
         cmocka_unit_test(preference_optimization_agrees_with_the_reference),
     };

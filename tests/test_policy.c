@@ -198,13 +198,14 @@ static void advantages_are_what_the_formula_gives_by_hand(void **state) {
     double advantages[8];
     (void)state;
     const double of_group = sqrt(2.0 / 3), of_batch = reward_deviation(rewards, 8);
-    advantages_compute(advantages, rewards, 8, 4, ADVANTAGE_GROUP);
+    advantages_compute(advantages, rewards, 8, 4, ADVANTAGE_GROUP, reward_deviation(rewards, 8));
     assert_true(fabs(advantages[0] - 1 / (of_group + 1e-4)) < 1e-12 && advantages[2] == 0 && advantages[7] == 0);
-    advantages_compute(advantages, rewards, 8, 4, ADVANTAGE_BATCH);
+    advantages_compute(advantages, rewards, 8, 4, ADVANTAGE_BATCH, reward_deviation(rewards, 8));
     assert_true(fabs(advantages[1] + 1 / (of_batch + 1e-4)) < 1e-12);
-    advantages_compute(advantages, rewards, 8, 4, ADVANTAGE_NONE);
+    advantages_compute(advantages, rewards, 8, 4, ADVANTAGE_NONE, reward_deviation(rewards, 8));
     assert_true(advantages[0] == 1 && advantages[1] == -1 && advantages[5] == 0);
-    advantages_compute(advantages, rewards, 8, 1, ADVANTAGE_GROUP); /* groups of one have nobody to compare with */
+    advantages_compute(advantages, rewards, 8, 1, ADVANTAGE_GROUP,
+                       reward_deviation(rewards, 8)); /* groups of one have nobody to compare with */
     for (int i = 0; i < 8; i++) assert_true(advantages[i] == 0);
 }
 

@@ -4,7 +4,7 @@
 #include "base/threads.h"
 #include "folder.h"
 #include "train/recipe.h"
-#include <glob.h>
+#include <ftw.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -181,18 +181,57 @@ static void a_tokenizer_recipe_is_read(void **state) {
     refuse("method: tokenizer\n", NULL, "tokenizer");
 }
 
-static void the_shipped_recipes_load(void **state) {
+/* How many recipes were seen, and of which methods. */
+static int recipes_seen, methods_seen[METHOD_GRPO + 1];
+
+/* Sections that would be read by nothing, or that are missing. */
+static void check_sections(const struct recipe *recipe, const char *path) {
+    const enum method method = recipe->method;
+    const bool classifies =
+        method == METHOD_CLASSIFY || method == METHOD_TWO_LABEL || method == METHOD_BERT || method == METHOD_CAML;
+    if ((recipe->tokenizer != NULL) != (method == METHOD_TOKENIZER)) fail_msg("%s: tokenizer", path);
+    if ((recipe->train != NULL) != (method != METHOD_TOKENIZER)) fail_msg("%s: train", path);
+    if (recipe->objective != NULL && !classifies) fail_msg("%s: an objective that %d does not read", path, (int)method);
+    if (recipe->train != NULL && recipe->train->truncate != TRUNCATE_HEAD && !classifies)
+        fail_msg("%s: train.truncate goes with classifiers", path);
+    if (method == METHOD_SFT && recipe->sft == NULL) fail_msg("%s: its sft section is missing", path);
+    if (method != METHOD_GRPO) return;
+    const struct recipe_grpo *grpo = recipe->grpo;
+    if (recipe->train->max_tokens <= grpo->max_tokens) fail_msg("%s: no room for a prompt", path);
+    if (grpo->resampling != RESAMPLING_NONE && grpo->resampling_temperatures_count == 0)
+        fail_msg("%s: resampling without temperatures", path);
+    if (grpo->loss_length > 0 && grpo->loss != GRPO_LOSS_DR_GRPO) fail_msg("%s: loss_length is not read", path);
+}
+
+/* Each recipe says how it is run, by the path where it stands. */
+static void check_command(const struct text *text, const char *path) {
+    char command[512];
+    snprintf(command, sizeof command, "casemix train %s ", path);
+    if (memmem(text->data, text->length, command, strlen(command)) == NULL)
+        fail_msg("%s does not hold its command \"%s…\"", path, command);
+}
+
+static int check_recipe_file(const char *path, const struct stat *status, int type, struct FTW *place) {
+    const size_t length = strlen(path);
+    (void)status, (void)place;
+    if (type != FTW_F || length < 5 || strcmp(path + length - 5, ".yaml") != 0) return 0;
+    struct loaded loaded = {0};
+    struct error error = {0};
+    if (!recipe_load(&loaded.recipe, &loaded.text, path, NULL, 0, &error)) fail_msg("%s", error.message);
+    check_sections(loaded.recipe, path);
+    check_command(&loaded.text, path);
+    recipes_seen++;
+    methods_seen[loaded.recipe->method]++;
+    release(&loaded);
+    return 0;
+}
+
+static void every_recipe_of_the_repository_loads_and_is_consistent(void **state) {
     (void)state;
-    glob_t found;
-    assert_int_equal(glob("recipes/*.yaml", 0, NULL, &found), 0);
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        struct loaded loaded = {0};
-        struct error error = {0};
-        if (!recipe_load(&loaded.recipe, &loaded.text, found.gl_pathv[i], NULL, 0, &error))
-            fail_msg("%s", error.message);
-        release(&loaded);
-    }
-    globfree(&found);
+    assert_int_equal(nftw("recipes", check_recipe_file, 8, FTW_PHYS), 0);
+    assert_true(recipes_seen > 90);
+    assert_true(methods_seen[METHOD_TWO_LABEL] > 0 && methods_seen[METHOD_CAML] > 0 && methods_seen[METHOD_SFT] > 0 &&
+                methods_seen[METHOD_DPO] > 0 && methods_seen[METHOD_GRPO] > 0);
 }
 
 static void unknown_keys_are_refused_by_name(void **state) {
@@ -590,7 +629,7 @@ int main(void) {
         cmocka_unit_test(every_setting_of_a_recipe_is_read),
         cmocka_unit_test(what_a_recipe_leaves_out_is_off),
         cmocka_unit_test(a_tokenizer_recipe_is_read),
-        cmocka_unit_test(the_shipped_recipes_load),
+        cmocka_unit_test(every_recipe_of_the_repository_loads_and_is_consistent),
         cmocka_unit_test(unknown_keys_are_refused_by_name),
         cmocka_unit_test(missing_keys_and_sections_are_refused_by_name),
         cmocka_unit_test(wrong_types_are_refused_by_name),

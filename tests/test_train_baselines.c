@@ -1,5 +1,5 @@
-/* BERT and CAML from end to end by the commands that serve the decoder: trained, resumed, evaluated, predicted with,
- * and refused. */
+/* BERT, CAML and the linear bag of words from end to end by the commands that serve the decoder: trained, resumed,
+ * evaluated, predicted with, and refused. */
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -28,17 +28,19 @@ static int make_data(void **state) {
     small_data_make();
     small_recipe_write("bert.yaml", "bert", small_bert, &training);
     small_recipe_write("caml.yaml", "caml", small_caml, &training);
+    small_recipe_write("linear.yaml", "linear", "linear:\n  pair_buckets: 512\n  minimum_count: 2\n", &training);
     small_recipe_write("tune.yaml", "bert", "", &training);
     return 0;
 }
 
-/* The command that trains one of the two, less --out. */
+/* The command that trains one of the three, less --out. */
 static const char *command_of(const char *method) {
     static char command[2048];
+    char recipe[64];
     const bool bert = strcmp(method, "bert") == 0;
-    snprintf(command, sizeof command, "train %s --data %s%s%s --threads 1",
-             folder_path(bert ? "bert.yaml" : "caml.yaml"), folder_path("data"), bert ? " --tokenizer " : "",
-             bert ? folder_path("tokenizer") : "");
+    snprintf(recipe, sizeof recipe, "%s.yaml", method);
+    snprintf(command, sizeof command, "train %s --data %s%s%s --threads 1", folder_path(recipe), folder_path("data"),
+             bert ? " --tokenizer " : "", bert ? folder_path("tokenizer") : "");
     return command;
 }
 
@@ -99,12 +101,19 @@ static void caml_learns_repeats_its_bytes_and_resumes_to_them(void **state) {
     assert_true(path_exists(in_run("caml-straight", "words.txt")));
 }
 
-static void both_predict_a_note(void **state) {
+static void linear_learns_repeats_its_bytes_and_resumes_to_them(void **state) {
+    (void)state;
+    learns_repeats_and_resumes("linear");
+    train("linear", "linear-threads", " --threads 2");
+    assert_same_file("linear-straight", "linear-threads", "model.safetensors");
+}
+
+static void all_predict_a_note(void **state) {
     (void)state;
     struct printed printed = {0};
     folder_write_text("note.txt", "Patient was admitted with fever and sepsis, cultures, lactate, on vancomycin.\n");
-    static const char *const runs[] = {"bert-straight", "caml-straight"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const runs[] = {"bert-straight", "caml-straight", "linear-straight"};
+    for (int i = 0; i < 3; i++) {
         command_run(&printed, "predict --model %s --top-k 1 --json %s", folder_path(runs[i]), folder_path("note.txt"));
         if (printed.status != 0) fail_msg("%s", printed.errors.data);
         if (strstr(printed.out.data, "\"drg\": 871") == NULL) fail_msg("%s: %s", runs[i], printed.out.data);
@@ -126,8 +135,8 @@ static void a_trained_bert_is_tuned_further(void **state) {
 static void a_plan_says_what_is_needed_and_writes_nothing(void **state) {
     (void)state;
     struct printed printed = {0};
-    static const char *const methods[] = {"bert", "caml"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const methods[] = {"bert", "caml", "linear"};
+    for (int i = 0; i < 3; i++) {
         char rest[1200];
         snprintf(rest, sizeof rest, " --plan --out %s", folder_path("planned"));
         command_succeeds(&printed, "%s%s", command_of(methods[i]), rest);
@@ -174,7 +183,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bert_learns_repeats_its_bytes_and_resumes_to_them),
         cmocka_unit_test(caml_learns_repeats_its_bytes_and_resumes_to_them),
-        cmocka_unit_test(both_predict_a_note),
+        cmocka_unit_test(linear_learns_repeats_its_bytes_and_resumes_to_them),
+        cmocka_unit_test(all_predict_a_note),
         cmocka_unit_test(a_trained_bert_is_tuned_further),
         cmocka_unit_test(a_plan_says_what_is_needed_and_writes_nothing),
         cmocka_unit_test(what_a_method_does_not_take_is_refused),

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "cli/bench_group.h"
 #include "cli/bench_peak.h"
 #include "cli/bench_report.h"
 #include "cli/bench_shape.h"
@@ -23,14 +24,17 @@
 #include <unistd.h>
 
 static void print_help(void) {
-    puts("usage: casemix bench [--shape 0.5b|1.5b|7b [--compute TYPE]] [--json] [--quick] [--threads N]\n\n"
+    puts("usage: casemix bench [--shape 0.5b|1.5b|7b [--group] [--compute TYPE]] [--json] [--quick]\n"
+         "                     [--threads N]\n\n"
          "Measures in one run: f32, bf16 and int8 peaks and read bandwidth of this machine; every matrix\n"
          "product of a 0.5B model at 512 tokens, attention, and a training step of the shipped model's\n"
          "shape, each as a share of the f32 peak. Run it on an idle machine.\n\n"
          "With --shape, a model of that shape with random weights: forward, LoRA step and decoding in f32,\n"
          "bf16 and int8.\n\n"
          "  --shape S    0.5b, 1.5b (Qwen2.5) or 7b (Llama 2): whole models instead of parts\n"
-         "  --compute T  only f32, bf16 or int8 [auto: all that fit into memory]\n"
+         "  --group      instead: 8 answers of 300 tokens to one prompt of 1,500, sampled and trained on\n"
+         "               together against one by one, and a prompt that is kept against a new one\n"
+         "  --compute T  only f32, bf16 or int8 [auto: all that fit into memory; with --group int8]\n"
          "  --json       one JSON object\n"
          "  --quick      fewer repeats, a smaller buffer\n"
          "  --threads N  [all processors]");
@@ -277,9 +281,13 @@ static bool run_parts(struct bench *bench, struct error *error) {
     return bench_step(bench, error);
 }
 
-static bool run(struct bench *bench, bool quick, const char *shape, enum compute_type type, struct error *error) {
+static bool run(struct bench *bench, bool quick, const char *shape, bool group, enum compute_type type,
+                struct error *error) {
     bench_machine(bench, quick);
-    if (!(shape != NULL ? bench_shape(bench, shape, type, error) : run_parts(bench, error))) return false;
+    const bool done = shape == NULL ? run_parts(bench, error)
+                      : group       ? bench_group(bench, shape, type, quick, error)
+                                    : bench_shape(bench, shape, type, error);
+    if (!done) return false;
     if (bench->json) puts("}");
     return true;
 }
@@ -292,16 +300,12 @@ static void bind_threads(char **argv) {
 }
 
 bool command_bench(int argc, char **argv, struct error *error) {
-    enum { JSON = 1, QUICK, THREADS, SHAPE, COMPUTE, HELP };
-    static const struct option names[] = {{"json", 0, 0, JSON},
-                                          {"quick", 0, 0, QUICK},
-                                          {"threads", 1, 0, THREADS},
-                                          {"shape", 1, 0, SHAPE},
-                                          {"compute", 1, 0, COMPUTE},
-                                          {"help", 0, 0, HELP},
-                                          {0, 0, 0, 0}};
+    enum { JSON = 1, QUICK, THREADS, SHAPE, GROUP, COMPUTE, HELP };
+    static const struct option names[] = {
+        {"json", 0, 0, JSON},   {"quick", 0, 0, QUICK},     {"threads", 1, 0, THREADS}, {"shape", 1, 0, SHAPE},
+        {"group", 0, 0, GROUP}, {"compute", 1, 0, COMPUTE}, {"help", 0, 0, HELP},       {0, 0, 0, 0}};
     struct bench bench = {.repeats = 15};
-    bool quick = false;
+    bool quick = false, group = false;
     const char *shape = NULL;
     enum compute_type type = COMPUTE_AUTO;
     int64_t threads;
@@ -324,6 +328,9 @@ bool command_bench(int argc, char **argv, struct error *error) {
         case SHAPE:
             shape = optarg;
             break;
+        case GROUP:
+            group = true;
+            break;
         case COMPUTE:
             if (!compute_parse(optarg, &type, error)) return false;
             break;
@@ -337,9 +344,10 @@ bool command_bench(int argc, char **argv, struct error *error) {
     }
     if (optind < argc) return error_usage(error, "bench takes options only");
     if (shape != NULL && !bench_shape_check(shape, error)) return false;
-    if (shape == NULL && type != COMPUTE_AUTO) return error_usage(error, "bench: --compute goes with --shape");
+    if (shape == NULL && (group || type != COMPUTE_AUTO))
+        return error_usage(error, "bench: %s goes with --shape", group ? "--group" : "--compute");
     if (quick) bench.repeats = 5;
-    const bool done = run(&bench, quick, shape, type, error);
+    const bool done = run(&bench, quick, shape, group, type, error);
     text_free(&bench.out);
     return done;
 }

@@ -9,17 +9,20 @@
 
 struct error;
 
+bool command_audit(int argc, char **argv, struct error *error);
 bool command_bench(int argc, char **argv, struct error *error);
 bool command_drg(int argc, char **argv, struct error *error);
 bool command_eval(int argc, char **argv, struct error *error);
 bool command_export(int argc, char **argv, struct error *error);
 bool command_generate(int argc, char **argv, struct error *error);
+bool command_key(int argc, char **argv, struct error *error);
 bool command_metrics(int argc, char **argv, struct error *error);
 bool command_predict(int argc, char **argv, struct error *error);
 bool command_prepare(int argc, char **argv, struct error *error);
 bool command_rationales(int argc, char **argv, struct error *error);
 bool command_report(int argc, char **argv, struct error *error);
 bool command_reward(int argc, char **argv, struct error *error);
+bool command_serve(int argc, char **argv, struct error *error);
 bool command_synth(int argc, char **argv, struct error *error);
 bool command_tokenize(int argc, char **argv, struct error *error);
 bool command_train(int argc, char **argv, struct error *error);

@@ -8,10 +8,14 @@
 #include "base/threads.h"
 #include "cli/answer_options.h"
 #include "cli/commands.h"
+#include "cli/evidence_print.h"
+#include "cli/ranks.h"
 #include "eval/assessment.h"
 #include "eval/baseline.h"
+#include "eval/deletion.h"
 #include "eval/two_label.h"
 #include "model/ensemble.h"
+#include "train/cluster.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +43,10 @@ static void print_help(void) {
          "  --baseline TRAIN   trains bag-of-words baselines on these stays (naive Bayes and logistic\n"
          "                     regression on words and word pairs) and scores them too\n"
          "  --dev DEV          stays on which the baselines are tuned\n"
+         "  --deletion [HOW]   tests the evidence that `predict --evidence HOW` gives (gradients, occlusion,\n"
+         "                     attention): how much further the prediction falls without its words than\n"
+         "                     without as many random ones [gradients]\n"
+         "  --deletion-stays N stays of that test, evenly spaced [500]\n"
          "  --resamples B      of the bootstrap [1000]\n"
          "  --seed S           of the bootstrap [1]\n"
          "  --out DIR          writes DIR/evaluation.json, DIR/metrics.jsonl and, for the model,\n"
@@ -51,6 +59,7 @@ static void print_help(void) {
          "A stay whose DRG a model does not know counts as wrong. A run that writes (sft, grpo) has options\n"
          "of its own: `casemix eval --model RUN --help`.\n\n"
          "  casemix eval --model models/tiny-classifier --data unseen/test.jsonl\n"
+         "  mpirun -n 4 casemix eval …          the same on four ranks (docs/cluster.md)\n"
          "  casemix eval --model run --calibrate cohort/dev.jsonl --train cohort/train.jsonl \\\n"
          "               --data cohort/test.jsonl --out run/evaluation");
 }
@@ -61,7 +70,8 @@ struct eval_options {
     enum decoding decoding;
     const char *data, *baseline, *dev, *calibrate, *train, *out, *int8_cache;
     enum compute_type compute;
-    int64_t resamples, seed;
+    struct evidence_options deletion;
+    int64_t resamples, seed, deletion_stays;
     bool json, help;
 };
 
@@ -103,7 +113,13 @@ static void report_add(struct report *report, const char *name, const struct eva
                 evaluation->unknown_stays, evaluation->N);
 }
 
-/* Runs the stays through the models, a block at a time; outputs [N, width] of a lone two-label run, or NULL. */
+/* This rank's blocks are scored by it; the rows of the others are zero until they are added up. */
+static bool is_own(size_t first) {
+    return first / BLOCK % (size_t)cluster_ranks() == (size_t)cluster_rank();
+}
+
+/* Runs the stays through the models, a block at a time, shared out among the ranks; all have all scores in the end.
+ * outputs [N, width] of a lone two-label run, or NULL. */
 static bool score_blocks(struct evaluation *evaluation, const struct ensemble *ensemble, const char *label,
                          double *outputs, struct error *error) {
     const size_t labels = ensemble->labels.count, width = outputs == NULL ? 0 : ensemble_width(ensemble);
@@ -117,6 +133,11 @@ static bool score_blocks(struct evaluation *evaluation, const struct ensemble *e
     for (size_t first = 0; done && first < evaluation->N; first += BLOCK) {
         struct note notes[BLOCK];
         const size_t count = evaluation->N - first < BLOCK ? evaluation->N - first : BLOCK;
+        if (!is_own(first)) {
+            memset(evaluation->logits + first * evaluation->C, 0, count * evaluation->C * sizeof *evaluation->logits);
+            if (width > 0) memset(outputs + first * width, 0, count * width * sizeof *outputs);
+            continue;
+        }
         for (size_t i = 0; i < count; i++) {
             const struct stay *stay = &evaluation->dataset->stays[first + i];
             notes[i] = (struct note){stay->text, stay->text_length};
@@ -131,7 +152,10 @@ static bool score_blocks(struct evaluation *evaluation, const struct ensemble *e
     memory_free(wide);
     memory_free(narrow);
     memory_free(logits);
-    return done;
+    if (!cluster_agree(done, error)) return false;
+    cluster_sum_doubles(evaluation->logits, (int64_t)(evaluation->N * evaluation->C));
+    cluster_sum_doubles(outputs, (int64_t)(evaluation->N * width));
+    return true;
 }
 
 /* The dev stays of --calibrate as the model sees them. */
@@ -161,7 +185,7 @@ static bool keep_temperature(struct ensemble *ensemble, const char *directory, d
         return true;
     }
     card->temperature = temperature;
-    const bool kept = run_card_write(card, directory, error);
+    const bool kept = !cluster_is_first() || run_card_write(card, directory, error);
     card->temperature = 0;
     if (kept) log_info("temperature %.4f, kept in %s/casemix.json", temperature, directory);
     return kept;
@@ -237,6 +261,34 @@ static bool assess_heads(struct report *report, const struct ensemble *ensemble,
     return true;
 }
 
+static void update_deletion(void *context, size_t done) {
+    progress_update(context, done);
+}
+
+/* Whether the words carry the prediction; p at the temperature, as `predict` has it. */
+static bool assess_evidence(struct report *report, struct classifier *classifier, double temperature,
+                            struct error *error) {
+    const struct eval_options *options = report->options;
+    const size_t stays = (size_t)options->deletion_stays, count = report->data->count;
+    struct deletion_assessment assessment;
+    struct progress progress;
+    if (!options->deletion.wanted) return true;
+    const struct deletion_settings settings = {.method = options->deletion.method,
+                                               .stays = stays,
+                                               .resamples = (size_t)options->resamples,
+                                               .seed = (uint64_t)options->seed,
+                                               .progress = update_deletion,
+                                               .context = &progress};
+    classifier->card.temperature = temperature;
+    progress_start(&progress, "deleting words", "stays", stays < count ? stays : count);
+    const bool done = deletion_assess(&assessment, classifier, report->data, &settings, error);
+    progress_finish(&progress);
+    if (!done) return false;
+    deletion_add_json(&report->object, &assessment);
+    deletion_add_text(&report->details, &assessment);
+    return true;
+}
+
 static bool open_outputs(double **outputs, const struct ensemble *ensemble, size_t stays, struct error *error) {
     const size_t width = ensemble_width(ensemble);
     *outputs = width == 0 ? NULL : memory_alloc(stays, width * sizeof **outputs);
@@ -249,21 +301,24 @@ static bool eval_model(struct report *report, struct error *error) {
     struct evaluation evaluation = {0};
     struct dev_stays dev = {0};
     double *outputs = NULL, temperature = 1;
-    if (!ensemble_open(&ensemble, options->models, options->model_count, options->decoding, error)) return false;
+    if (!ranks_open_ensemble(&ensemble, options->models, options->model_count, options->decoding, options->compute,
+                             options->int8_cache, error))
+        return false;
     if (scores_logits(&ensemble)) {
         /* Metrics are of the logits as the model gives them; the temperature comes in afterwards. */
         struct run_card *card = &ensemble.members[0].card;
         if (card->temperature > 0) temperature = card->temperature;
         card->temperature = 0;
     }
-    const bool done = ensemble_compute(&ensemble, options->compute, options->int8_cache, error) &&
-                      (options->calibrate == NULL || calibrate(&dev, &ensemble, options, &temperature, error)) &&
-                      evaluation_open(&evaluation, report->data, &ensemble.labels, error) &&
-                      open_outputs(&outputs, &ensemble, report->data->count, error) &&
-                      score_blocks(&evaluation, &ensemble, "scoring", outputs, error) &&
-                      keep_hits(report, &evaluation, error) &&
-                      assess(report, &evaluation, &ensemble, &dev, temperature, error) &&
-                      assess_heads(report, &ensemble, outputs, error);
+    bool done = (options->calibrate == NULL || calibrate(&dev, &ensemble, options, &temperature, error)) &&
+                evaluation_open(&evaluation, report->data, &ensemble.labels, error) &&
+                open_outputs(&outputs, &ensemble, report->data->count, error) &&
+                score_blocks(&evaluation, &ensemble, "scoring", outputs, error);
+    if (done && cluster_is_first())
+        done = keep_hits(report, &evaluation, error) &&
+               assess(report, &evaluation, &ensemble, &dev, temperature, error) &&
+               assess_heads(report, &ensemble, outputs, error) &&
+               assess_evidence(report, &ensemble.members[0], temperature, error);
     memory_free(outputs);
     dev_close(&dev);
     evaluation_close(&evaluation);
@@ -454,11 +509,12 @@ static bool finish(struct report *report, struct error *error) {
 static bool evaluate(const struct eval_options *options, struct error *error) {
     struct dataset data = {0};
     struct report report = {.options = options, .data = &data};
-    bool done =
-        dataset_load(&data, options->data, error) && (options->out == NULL || directory_create(options->out, error));
+    const bool first = cluster_is_first();
+    bool done = dataset_load(&data, options->data, error) &&
+                (options->out == NULL || !first || directory_create(options->out, error));
     if (done && options->model_count > 0) done = eval_model(&report, error);
-    if (done && options->baseline != NULL) done = eval_baselines(&report, error);
-    done = done && finish(&report, error);
+    if (done && first && options->baseline != NULL) done = eval_baselines(&report, error);
+    if (done && first) done = finish(&report, error);
     text_free(&report.table);
     text_free(&report.lines);
     text_free(&report.object);
@@ -467,7 +523,7 @@ static bool evaluate(const struct eval_options *options, struct error *error) {
     text_free(&report.leads);
     memory_free(report.hits);
     dataset_free(&data);
-    return done;
+    return ranks_end(done, error);
 }
 
 static bool read_options(int argc, char **argv, struct eval_options *options, struct error *error) {
@@ -486,16 +542,28 @@ static bool read_options(int argc, char **argv, struct eval_options *options, st
         COMPUTE,
         INT8_CACHE,
         THREADS,
+        DELETION,
+        DELETION_STAYS,
         HELP
     };
-    static const struct option names[] = {{"model", 1, 0, MODEL},     {"decode", 1, 0, DECODE},
-                                          {"data", 1, 0, DATA},       {"baseline", 1, 0, BASELINE},
-                                          {"dev", 1, 0, DEV},         {"calibrate", 1, 0, CALIBRATE},
-                                          {"train", 1, 0, TRAIN},     {"out", 1, 0, OUT},
-                                          {"seed", 1, 0, SEED},       {"json", 0, 0, JSON},
-                                          {"help", 0, 0, HELP},       {"resamples", 1, 0, RESAMPLES},
-                                          {"compute", 1, 0, COMPUTE}, {"int8-cache", 1, 0, INT8_CACHE},
-                                          {"threads", 1, 0, THREADS}, {0, 0, 0, 0}};
+    static const struct option names[] = {{"model", 1, 0, MODEL},
+                                          {"decode", 1, 0, DECODE},
+                                          {"data", 1, 0, DATA},
+                                          {"baseline", 1, 0, BASELINE},
+                                          {"dev", 1, 0, DEV},
+                                          {"calibrate", 1, 0, CALIBRATE},
+                                          {"train", 1, 0, TRAIN},
+                                          {"out", 1, 0, OUT},
+                                          {"seed", 1, 0, SEED},
+                                          {"json", 0, 0, JSON},
+                                          {"help", 0, 0, HELP},
+                                          {"resamples", 1, 0, RESAMPLES},
+                                          {"compute", 1, 0, COMPUTE},
+                                          {"int8-cache", 1, 0, INT8_CACHE},
+                                          {"threads", 1, 0, THREADS},
+                                          {"deletion", 2, 0, DELETION},
+                                          {"deletion-stays", 1, 0, DELETION_STAYS},
+                                          {0, 0, 0, 0}};
     int64_t threads;
     optind = 0;
     opterr = 0;
@@ -538,6 +606,13 @@ static bool read_options(int argc, char **argv, struct eval_options *options, st
         case JSON:
             options->json = true;
             break;
+        case DELETION:
+            if (!evidence_options_method(&options->deletion, optarg, argc, argv, error)) return false;
+            break;
+        case DELETION_STAYS:
+            if (!parse_int64(optarg, &options->deletion_stays) || options->deletion_stays < 1)
+                return error_usage(error, "--deletion-stays takes a whole number from 1, not \"%s\"", optarg);
+            break;
         case COMPUTE:
             if (!compute_parse(optarg, &options->compute, error)) return false;
             break;
@@ -570,6 +645,8 @@ static bool check_options(const struct eval_options *options, struct error *erro
         error_usage(error, "--baseline and --dev go together: the baselines are tuned on dev");
     } else if (options->model_count == 0 && (options->calibrate != NULL || options->train != NULL)) {
         error_usage(error, "--calibrate and --train are about a model: name it with --model RUN");
+    } else if (options->deletion.wanted && (options->model_count != 1 || options->decoding != DECODE_DIRECT)) {
+        error_usage(error, "--deletion tests the evidence of one model's own scores: one --model, no --decode");
     } else {
         return true;
     }
@@ -577,11 +654,11 @@ static bool check_options(const struct eval_options *options, struct error *erro
 }
 
 bool command_eval(int argc, char **argv, struct error *error) {
-    struct eval_options options = {.resamples = 1000, .seed = 1};
-    if (answers_are_wanted(argc, argv)) return eval_answers(argc, argv, error);
+    struct eval_options options = {.resamples = 1000, .seed = 1, .deletion_stays = 500};
+    if (answers_are_wanted(argc, argv)) return answers_have_one_rank(error) && eval_answers(argc, argv, error);
     if (!read_options(argc, argv, &options, error)) return false;
     if (options.help) {
-        print_help();
+        if (cluster_is_first()) print_help();
         return true;
     }
     return check_options(&options, error) && evaluate(&options, error);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/shipped_models.h"
 #include "train/cluster.h"
 #include <signal.h>
 #include <stdio.h>
@@ -22,9 +23,12 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"predict", "code notes: ranked DRGs with probability, weight and stay", command_predict, false},
+    {"predict", "code notes: ranked DRGs with probability, weight and stay", command_predict, true},
+    {"serve", "the workbench: a page for coders and an API", command_serve, false},
+    {"key", "API keys of the server", command_key, false},
+    {"audit", "check or print the server's audit trail", command_audit, false},
     {"drg", "look up the MS-DRG catalog (v34, v43)", command_drg, false},
-    {"eval", "score a model on a dataset", command_eval, false},
+    {"eval", "score a model on a dataset", command_eval, true},
     {"metrics", "the papers' metrics from logits and labels", command_metrics, false},
     {"report", "a run and its evaluation as one HTML page", command_report, false},
     {"rationales", "why stays have their DRG: from codes, or as a model explains it", command_rationales, false},
@@ -94,6 +98,7 @@ static bool run(int argc, char **argv, struct error *error) {
     }
     for (size_t i = 0; i < COMMANDS; i++) {
         if (strcmp(name, commands[i].name) != 0) continue;
+        shipped_models_resolve(argc - 1, argv + 1);
         if (cluster_ranks() == 1 || commands[i].on_ranks) return commands[i].run(argc - 1, argv + 1, error);
         return error_usage(error, "%s does not share its work out: start it without mpirun", name);
     }

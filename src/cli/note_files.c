@@ -4,14 +4,25 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/text.h"
+#include "data/fhir.h"
+#include "data/hl7.h"
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+/* Bytes of a file of messages or resources, and documents in one Bundle. */
+#define MESSAGES_LIMIT ((size_t)256 << 20)
+enum { FHIR_DOCUMENTS = 10000 };
+
 bool input_parse(const char *name, enum input *input) {
-    static const char *const names[] = {[INPUT_TEXT] = "text", [INPUT_CSV] = "csv", [INPUT_JSONL] = "jsonl"};
-    for (int i = INPUT_TEXT; i <= INPUT_JSONL; i++) {
+    static const char *const names[] = {[INPUT_TEXT] = "text",
+                                        [INPUT_CSV] = "csv",
+                                        [INPUT_JSONL] = "jsonl",
+                                        [INPUT_HL7] = "hl7",
+                                        [INPUT_FHIR] = "fhir"};
+    for (int i = INPUT_TEXT; i <= INPUT_FHIR; i++) {
         if (strcmp(names[i], name) != 0) continue;
         *input = (enum input)i;
         return true;
@@ -32,6 +43,41 @@ static bool read_text(const struct note_reader *reader, const char *path, struct
 static void give_up(const struct note_reader *reader) {
     struct error earlier = {0};
     reader->flush(reader->context, &earlier);
+}
+
+static bool read_hl7(const struct note_reader *reader, const char *path, struct error *error) {
+    struct text bytes = {0};
+    bool done = file_read(&bytes, path, MESSAGES_LIMIT, error);
+    if (done &&
+        !hl7_read(path, bytes.data == NULL ? "" : bytes.data, bytes.length, reader->take, reader->context, error)) {
+        give_up(reader);
+        done = false;
+    }
+    text_free(&bytes);
+    return done;
+}
+
+bool fhir_file_read(const char *path, struct json **document, struct fhir_note **notes, size_t *count,
+                    struct error *error) {
+    if (!json_load(document, path, MESSAGES_LIMIT, error)) return false;
+    if (fhir_read(json_root(*document), FHIR_DOCUMENTS, notes, count, error)) return true;
+    json_free(*document);
+    return error_context(error, "%s", path);
+}
+
+static bool read_fhir(const struct note_reader *reader, const char *path, struct error *error) {
+    struct json *document;
+    struct fhir_note *notes;
+    size_t count;
+    if (!fhir_file_read(path, &document, &notes, &count, error)) return false;
+    bool done = true;
+    for (size_t i = 0; i < count; i++) {
+        done = done && reader->take(reader->context, notes[i].id, notes[i].text.data, notes[i].text.length, error);
+        fhir_note_free(&notes[i]);
+    }
+    memory_free(notes);
+    json_free(document);
+    return done;
 }
 
 static bool find_columns(const struct note_reader *reader, const struct csv_reader *csv, int *text, int *id,
@@ -102,6 +148,8 @@ bool note_file_read(const struct note_reader *reader, const char *path, struct e
             input = INPUT_JSONL;
     }
     if (input == INPUT_CSV) return read_csv(reader, path, error);
+    if (input == INPUT_HL7) return read_hl7(reader, path, error);
+    if (input == INPUT_FHIR) return read_fhir(reader, path, error);
     if (input == INPUT_TEXT) return read_text(reader, path, error);
     if (json_lines(path, read_json_line, &copy, error)) return true;
     give_up(reader);

@@ -28,7 +28,7 @@ static void print_help(void) {
          "  --json             one record a note: id, predictions (drg, title, p, votes, …), answers\n"
          "                     (reasoning, drg, end), title_p, section, tokens, truncated\n"
          "  --csv              rows id, rank, drg, title, p, votes, weight, gmlos, mdc, severity\n"
-         "  --format F         text, csv or jsonl instead of what the name says\n"
+         "  --format F         text, csv, jsonl, hl7 or fhir instead of what the name says\n"
          "  --text-column C  --id-column C   of a CSV\n" ANSWER_OPTION_HELP "\n"
          "  casemix predict --model models/tiny-sapphire note.txt\n"
          "  casemix predict --model run --samples 8 --json notes.jsonl");
@@ -241,7 +241,7 @@ static bool code_files(struct predict_options *options, char **paths, int count,
 }
 
 static bool read_options(int argc, char **argv, struct predict_options *options, struct error *error) {
-    enum { TOP_K = ANSWER_OPTIONS, JSON, CSV, FORMAT, TEXT_COLUMN, ID_COLUMN, HELP };
+    enum { TOP_K = ANSWER_OPTIONS, JSON, CSV, FORMAT, TEXT_COLUMN, ID_COLUMN, EVIDENCE, HELP };
     static const struct option names[] = {ANSWER_OPTION_NAMES,
                                           {"top-k", 1, 0, TOP_K},
                                           {"json", 0, 0, JSON},
@@ -249,6 +249,8 @@ static bool read_options(int argc, char **argv, struct predict_options *options,
                                           {"format", 1, 0, FORMAT},
                                           {"text-column", 1, 0, TEXT_COLUMN},
                                           {"id-column", 1, 0, ID_COLUMN},
+                                          {"evidence", 2, 0, EVIDENCE},
+                                          {"evidence-for", 1, 0, EVIDENCE},
                                           {"help", 0, 0, HELP},
                                           {0, 0, 0, 0}};
     int64_t number;
@@ -269,7 +271,7 @@ static bool read_options(int argc, char **argv, struct predict_options *options,
             break;
         case FORMAT:
             if (!input_parse(optarg, &options->reader.input))
-                return error_usage(error, "--format takes text, csv or jsonl, not \"%s\"", optarg);
+                return error_usage(error, "--format takes text, csv, jsonl, hl7 or fhir, not \"%s\"", optarg);
             break;
         case TEXT_COLUMN:
             options->reader.text_column = optarg;
@@ -277,6 +279,9 @@ static bool read_options(int argc, char **argv, struct predict_options *options,
         case ID_COLUMN:
             options->reader.id_column = optarg;
             break;
+        case EVIDENCE:
+            error_usage(error, "a model that writes gives no evidence: its reasoning says what it went by");
+            return error_hint(error, "a run of method classify, two_label, bert or caml has evidence");
         case HELP:
             options->help = true;
             return true;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TITLE_COLUMNS = 47, BAR_COLUMNS = 8 };
+enum { TITLE_COLUMNS = 47 };
 
 void table_fit(char *out, size_t capacity, const char *string, size_t columns) {
     const size_t length = strlen(string), width = utf8_columns(string, length);
@@ -19,8 +19,7 @@ void table_fit(char *out, size_t capacity, const char *string, size_t columns) {
     if (used < capacity) out[used] = '\0';
 }
 
-/* A bar of eighths of a column. */
-static void add_bar(struct text *out, double p) {
+void table_add_bar(struct text *out, double p) {
     static const char *const eighths[] = {" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     const int filled = (int)(p * BAR_COLUMNS * 8 + 0.5);
     for (int i = 0; i < BAR_COLUMNS; i++)
@@ -41,7 +40,7 @@ void table_add_note(struct text *out, const char *name, int tokens, bool truncat
         const struct drg *drg = rows[i].drg;
         table_fit(title, sizeof title, drg->title, TITLE_COLUMNS);
         text_printf(out, "  %03d  %5.1f%% ", drg->code, 100 * rows[i].p);
-        add_bar(out, rows[i].p);
+        table_add_bar(out, rows[i].p);
         text_printf(out, "  %s %7.4f %5.1f  %s\n", title, drg->weight, drg->gmlos, severity_name(drg->severity));
     }
 }

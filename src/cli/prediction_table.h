@@ -7,10 +7,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { TABLE_COLUMNS = 100 };
+enum { TABLE_COLUMNS = 100, BAR_COLUMNS = 8 };
 
 /* A string padded with blanks, or cut with an ellipsis, to exactly `columns` terminal columns. */
 void table_fit(char *out, size_t capacity, const char *string, size_t columns);
+
+/* A bar of BAR_COLUMNS columns of which a share, 0 to 1, is filled by eighths. */
+void table_add_bar(struct text *out, double share);
 
 struct table_row {
     const struct drg *drg;

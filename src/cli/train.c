@@ -22,9 +22,9 @@ enum { OVERRIDES = 64 };
 static void print_help(void) {
     puts("usage: casemix train RECIPE --data DIR --out RUN [OPTIONS]\n\n"
          "Trains what the recipe says (recipes/*.yaml). Classifiers of notes: methods classify and\n"
-         "two_label (a decoder, BERT or CAML), bert, caml. Models that write: lm (plain text), sft\n"
-         "(prompts with completions, or stays with rationales), dpo (pairs), grpo (sampled answers and\n"
-         "rewards). A BPE vocabulary: tokenizer.\n"
+         "two_label (a decoder, BERT, CAML or linear), bert, caml, linear. Models that write: lm (plain\n"
+         "text), sft (prompts with completions, or stays with rationales), dpo (pairs), grpo (sampled\n"
+         "answers and rewards). A BPE vocabulary: tokenizer.\n"
          "\n"
          "  --data DIR        train.jsonl and dev.jsonl, for classifiers labels.tsv too, as `casemix synth`\n"
          "                    writes them\n"

@@ -2,6 +2,7 @@
 #include "data/synth_knowledge.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/shipped.h"
 #include "base/text.h"
 #include "data/synth_title.h"
 #include <ctype.h>
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 static const struct {
     const char *file;
@@ -385,18 +385,10 @@ void knowledge_free(struct knowledge *knowledge) {
 }
 
 bool knowledge_find(const char *given, char *directory, size_t capacity, struct error *error) {
-    char program[4096];
     if (given != NULL)
         return (size_t)snprintf(directory, capacity, "%s", given) < capacity ||
                error_set(error, "%s: path too long", given);
-    if (path_is_directory("data/synth")) return (size_t)snprintf(directory, capacity, "data/synth") < capacity;
-    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length > 0) {
-        program[length] = '\0';
-        char *slash = strrchr(program, '/');
-        if (slash != NULL) *slash = '\0';
-        if (path_join(directory, capacity, program, "../data/synth") && path_is_directory(directory)) return true;
-    }
+    if (shipped_find(directory, capacity, "data/synth")) return true;
     error_set(error, "the tables of the synthetic cohort (data/synth) are not here");
     return error_hint(error, "run from the root of casemix, or name them with --knowledge DIR");
 }

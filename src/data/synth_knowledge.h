@@ -222,7 +222,7 @@ bool code_begins(const char *list, const char *code);
 enum code_sex diagnosis_sex(const char *code);
 enum code_sex procedure_sex(const char *code);
 
-/* The directory to use: `given` if not NULL, else data/synth under the current directory or beside the program. */
+/* The directory to use: `given` if not NULL, else data/synth as base/shipped.h finds it. */
 bool knowledge_find(const char *given, char *directory, size_t capacity, struct error *error);
 
 /* Reads drgs, principals, secondaries and both tables of exclusions, once diagnoses and procedures are known. Part of

@@ -3,15 +3,13 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/memory.h"
 #include "base/text.h"
-#include "data/dataset.h"
+#include "eval/report_examples.h"
 #include "eval/report_page.h"
 #include "model/classifier.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXAMPLES = 3, EXAMPLE_BYTES = 1600, LISTED = 3 };
 static const size_t file_limit = (size_t)256 << 20;
 
 static void add_string(struct text *out, const char *name, const char *value) {
@@ -111,124 +109,20 @@ static bool add_evaluation(struct text *out, const struct report_settings *setti
     return error_hint(error, "casemix eval --model %s --data test.jsonl --out DIR writes it", settings->run);
 }
 
-/* The stays to show: the surest wrong and the least sure right ones. */
-struct example {
-    size_t stay;
-    double p;
-};
-
-struct examples {
-    struct text *out;
-    const struct dataset *data;
-    struct text predictions; /* JSON of each stay's first predictions, end to end */
-    size_t *starts;          /* [count + 1] */
-    double *p;               /* [count] of the first prediction */
-    bool *right;             /* [count] */
-    size_t count;
-};
-
-static bool read_prediction(void *context, uint64_t line, const json_node *root, struct error *error) {
-    struct examples *examples = context;
-    const size_t i = examples->count;
-    const char *note_id = json_string(json_member(root, "note_id"));
-    const json_node *prediction = json_first(json_member(root, "predictions"));
-    int64_t drg, first;
-    if (i >= examples->data->count || note_id == NULL || strcmp(note_id, examples->data->stays[i].note_id) != 0 ||
-        !json_integer(json_member(root, "drg"), &drg) || drg != examples->data->stays[i].drg ||
-        !json_integer(json_member(prediction, "drg"), &first)) {
-        error_set(error, "stay %llu is not that of the examples' file", (unsigned long long)line);
-        return error_hint(error, "--examples takes the very file that was scored");
-    }
-    examples->right[i] = first == drg;
-    examples->p[i] = json_number(json_member(prediction, "p"));
-    for (size_t k = 0; prediction != NULL && k < LISTED; prediction = json_next(prediction), k++) {
-        int64_t code = 0;
-        json_integer(json_member(prediction, "drg"), &code);
-        text_printf(&examples->predictions, "%s{\"drg\": %lld, \"p\": ", k == 0 ? "" : ", ", (long long)code);
-        text_add_json_double(&examples->predictions, json_number(json_member(prediction, "p")));
-        text_add_char(&examples->predictions, '}');
-    }
-    examples->starts[++examples->count] = examples->predictions.length;
-    return true;
-}
-
-/* The beginning of a note, cut between characters. */
-static void add_beginning(struct text *out, const struct stay *stay) {
-    size_t length = stay->text_length;
-    if (length > EXAMPLE_BYTES) {
-        length = EXAMPLE_BYTES;
-        while (length > 0 && (stay->text[length] & 0xC0) == 0x80) length--;
-    }
-    text_add_json(out, stay->text, length);
-}
-
-static void add_example(const struct examples *examples, const struct catalog *catalog, size_t i, bool first) {
-    const struct stay *stay = &examples->data->stays[i];
-    const struct drg *drg = catalog_find(catalog, stay->drg);
-    text_printf(examples->out, "%s\n{\"drg\": %d, \"right\": %s", first ? "" : ",", stay->drg,
-                examples->right[i] ? "true" : "false");
-    add_string(examples->out, "title", drg == NULL ? "" : drg->title);
-    text_add(examples->out, ", \"predictions\": [");
-    text_append(examples->out, examples->predictions.data + examples->starts[i],
-                examples->starts[i + 1] - examples->starts[i]);
-    text_add(examples->out, "], \"text\": ");
-    add_beginning(examples->out, stay);
-    text_add_char(examples->out, '}');
-}
-
-/* Chooses by repeated search: a handful of a few thousand. `right` is used up. */
-static void choose_examples(struct examples *examples, const struct catalog *catalog) {
-    size_t shown = 0;
-    bool *taken = examples->right;
-    for (int kind = 0; kind < 2; kind++) {
-        double limit = kind == 0 ? 2 : -1;
-        for (size_t k = 0; k < EXAMPLES; k++) {
-            size_t best = examples->count;
-            for (size_t i = 0; i < examples->count; i++) {
-                if (taken[i] != (kind == 1) || !(kind == 0 ? examples->p[i] < limit : examples->p[i] > limit)) continue;
-                const bool better = best == examples->count || (kind == 0 ? examples->p[i] > examples->p[best]
-                                                                          : examples->p[i] < examples->p[best]);
-                best = better ? i : best;
-            }
-            if (best == examples->count) break;
-            limit = examples->p[best];
-            add_example(examples, catalog, best, shown++ == 0);
-        }
-    }
-}
-
 static bool add_examples(struct text *out, const struct report_settings *settings, struct error *error) {
     char path[4096];
-    struct dataset data = {0};
-    struct run_card card = {0};
+    bool done = true;
     text_add(out, ",\n\"examples\": [");
-    if (settings->examples == NULL) {
-        text_add_char(out, ']');
-        return true;
+    if (settings->examples != NULL) {
+        done = evaluation_path(settings, "predictions.jsonl", path, sizeof path);
+        if (!done) {
+            error_set(error, "%s: no evaluation, so there are no predictions to show with the examples", settings->run);
+            error_hint(error, "casemix eval --model %s --data F.jsonl --out %s/evaluation", settings->run,
+                       settings->run);
+        }
+        done = done && report_examples_add(out, settings, path, error);
     }
-    if (!evaluation_path(settings, "predictions.jsonl", path, sizeof path)) {
-        error_set(error, "%s: no evaluation, so there are no predictions to show with the examples", settings->run);
-        return error_hint(error, "casemix eval --model %s --data F.jsonl --out %s/evaluation", settings->run,
-                          settings->run);
-    }
-    struct examples examples = {.out = out, .data = &data};
-    bool done = dataset_load(&data, settings->examples, error) && run_card_load(&card, settings->run, error);
-    if (done) {
-        examples.starts = memory_zero(data.count + 1, sizeof *examples.starts);
-        examples.p = memory_alloc(data.count, sizeof *examples.p);
-        examples.right = memory_alloc(data.count, sizeof *examples.right);
-        done = (examples.starts != NULL && examples.p != NULL && examples.right != NULL) ||
-               memory_error(error, data.count * sizeof *examples.starts, "the examples");
-    }
-    done = done && json_lines(path, read_prediction, &examples, error) && text_ok(&examples.predictions, error);
-    if (done) choose_examples(&examples, catalog_get(card.grouper));
     text_add_char(out, ']');
-    text_free(&examples.predictions);
-    memory_free(examples.starts);
-    memory_free(examples.p);
-    memory_free(examples.right);
-    run_card_free(&card);
-    dataset_free(&data);
     return done;
 }
 

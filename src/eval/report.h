@@ -5,6 +5,7 @@
 #ifndef CASEMIX_EVAL_REPORT_H
 #define CASEMIX_EVAL_REPORT_H
 
+#include "eval/evidence.h"
 #include <stdbool.h>
 
 struct error;
@@ -14,6 +15,8 @@ struct report_settings {
     const char *evaluation; /* directory that `casemix eval --out` wrote; NULL: RUN/evaluation, if it is there */
     const char *flow;       /* flow.json of the cohort; NULL: what the evaluation found beside its data, if anything */
     const char *examples;   /* the dataset that was scored, to show notes of; NULL: no note is shown */
+    bool evidence;          /* marks in them what speaks for the first prediction and for the true DRG… */
+    enum evidence_method method; /* …found so, with the run's own model */
     const char *out, *version;
 };
 

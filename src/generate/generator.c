@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/threads.h"
 #include "generate/decode.h"
 #include "generate/kept_prompts.h"
 #include "model/decoder.h"
@@ -44,7 +45,9 @@ struct generator {
     struct generator_settings settings;
     struct kv_cache *cache;
     struct decode *decode;
-    struct sampler *sampler;
+    struct sampler **samplers; /* [threads] */
+    int threads;
+    struct sampled *drawn; /* [sequences] the running continuations' next tokens */
     struct kept_prompts kept;
     struct request *requests;     /* in the order in which they came */
     struct continuation *running; /* [running_count] */
@@ -79,7 +82,20 @@ bool generator_size(const struct decoder *decoder, const struct generator_settin
     if (!size_multiply((size_t)settings->sequences, (size_t)decoder->config.V * sizeof(float), &logits))
         return error_set(error, "the logits of %lld sequences do not fit into the address space",
                          (long long)settings->sequences);
-    *bytes = cache + work + logits + (size_t)decoder->config.V * 24;
+    *bytes = cache + work + logits + (size_t)decoder->config.V * 24 * (size_t)threads_count();
+    return true;
+}
+
+/* One a thread: a pass over the logits of a large vocabulary takes as long as some layers. */
+static bool open_samplers(struct generator *generator, struct error *error) {
+    generator->threads = threads_count();
+    generator->samplers = memory_zero((size_t)generator->threads, sizeof(struct sampler *));
+    generator->drawn = memory_alloc((size_t)generator->settings.sequences, sizeof *generator->drawn);
+    if (generator->samplers == NULL || generator->drawn == NULL)
+        return memory_error(error, (size_t)generator->threads * sizeof(struct sampler *), "samplers");
+    for (int i = 0; i < generator->threads; i++) {
+        if (!sampler_open(&generator->samplers[i], generator->decoder->config.V, error)) return false;
+    }
     return true;
 }
 
@@ -104,7 +120,7 @@ bool generator_open(struct generator **out, const struct decoder *decoder, const
     done = done &&
            kv_cache_open(&generator->cache, &decoder->config, settings->cache_tokens, settings->sequences, error) &&
            decode_open(&generator->decode, decoder, generator->cache, settings->step_rows, error) &&
-           sampler_open(&generator->sampler, decoder->config.V, error) &&
+           open_samplers(generator, error) &&
            kept_prompts_open(&generator->kept, generator->cache, settings->kept_prompts, error);
     if (!done) {
         generator_close(generator);
@@ -132,7 +148,9 @@ void generator_close(struct generator *generator) {
         free_request(request);
     }
     kept_prompts_close(&generator->kept);
-    sampler_close(generator->sampler);
+    for (int i = 0; generator->samplers != NULL && i < generator->threads; i++) sampler_close(generator->samplers[i]);
+    memory_free(generator->samplers);
+    memory_free(generator->drawn);
     decode_close(generator->decode);
     kv_cache_close(generator->cache);
     text_free(&generator->bytes);
@@ -167,6 +185,8 @@ static bool check_request(const struct generator *generator, const struct genera
             return error_set(error, "token id %d is outside the model's vocabulary of %lld", (int)asked->prompt[i],
                              (long long)config->V);
     }
+    if (generator->tokenizer == NULL && (asked->answer_trie || asked->stop_string_count > 0))
+        return error_set(error, "without a tokenizer there is no text: neither stop strings nor titles");
     if (asked->answer_trie && generator->trie == NULL)
         return error_set(error, "no titles were given to keep the answer to");
     for (size_t s = 0; s < asked->stop_string_count; s++) {
@@ -338,12 +358,12 @@ static bool take_text(struct continuation *c, int32_t id, enum generation_end *e
     *end = GENERATION_GOES_ON;
     if (is_stop_id(asked, id)) {
         *end = GENERATION_STOP_TOKEN;
-    } else if (!token_stream_push(&c->stream, id, &c->text, error)) {
+    } else if (c->stream.tokenizer != NULL && !token_stream_push(&c->stream, id, &c->text, error)) {
         return false;
     }
     size_t stop = find_stop(&c->text, asked);
     if (stop == SIZE_MAX && (*end == GENERATION_STOP_TOKEN || c->generated >= asked->max_tokens)) {
-        if (!token_stream_flush(&c->stream, &c->text, error)) return false;
+        if (c->stream.tokenizer != NULL && !token_stream_flush(&c->stream, &c->text, error)) return false;
         if (*end == GENERATION_GOES_ON) *end = GENERATION_LENGTH;
         *hand_out = c->text.length;
     } else if (stop == SIZE_MAX) {
@@ -355,15 +375,21 @@ static bool take_text(struct continuation *c, int32_t id, enum generation_end *e
     return text_ok(&c->text, error);
 }
 
-/* Draws the next token of a continuation from its logits and tells of it. *alive: it goes on. */
-static bool take_token(struct generator *generator, struct continuation *c, const float *logits, bool *alive,
-                       struct error *error) {
+/* The next token of a continuation from its logits. */
+static struct sampled draw_token(const struct generator *generator, struct sampler *sampler, struct continuation *c,
+                                 const float *logits) {
     const struct generation_request *asked = &c->request->asked;
     struct allowed_tokens allowed = {0};
-    size_t hand_out = 0;
     if (asked->answer_trie) allowed.ids = trie_allowed(generator->trie, &c->trie, &allowed.count);
-    const struct sampled drawn = sampler_draw(generator->sampler, &asked->sampling, logits, c->ids.ids, c->ids.count,
-                                              allowed.ids == NULL ? NULL : &allowed, NULL, &c->rng);
+    return sampler_draw(sampler, &asked->sampling, logits, c->ids.ids, c->ids.count,
+                        allowed.ids == NULL ? NULL : &allowed, NULL, &c->rng);
+}
+
+/* Adds a drawn token to its continuation and tells of it. *alive: it goes on. */
+static bool take_token(struct generator *generator, struct continuation *c, const struct sampled drawn, bool *alive,
+                       struct error *error) {
+    const struct generation_request *asked = &c->request->asked;
+    size_t hand_out = 0;
     struct generation_event event = {c->request->id, c->sample, &drawn, "", 0, GENERATION_GOES_ON};
     c->generated++;
     c->last = drawn.id;
@@ -428,14 +454,15 @@ static bool fork_request(struct generator *generator, struct request *request, c
         if (c->sequence < 0) return error_set(error, "no sequence is free for a continuation");
         generator->running_count++;
         rng_seed_stream(&c->rng, asked->seed, 1, (uint64_t)sample);
-        token_stream_start(&c->stream, generator->tokenizer, true);
+        if (generator->tokenizer != NULL) token_stream_start(&c->stream, generator->tokenizer, true);
         if (penalty < 1 || penalty > 1) {
             const size_t count = (size_t)asked->prompt_count;
             if (!memory_grow(&c->ids.ids, &c->ids.capacity, count + 1, sizeof *c->ids.ids, error)) return false;
             memcpy(c->ids.ids, asked->prompt, count * sizeof *c->ids.ids);
             c->ids.count = count;
         }
-        if (!take_token(generator, c, logits, &alive, error)) return false;
+        const struct sampled drawn = draw_token(generator, generator->samplers[0], c, logits);
+        if (!take_token(generator, c, drawn, &alive, error)) return false;
         if (alive) continue;
         end_continuation(generator, c);
         generator->running_count--;
@@ -451,10 +478,16 @@ static bool take_logits(struct generator *generator, struct error *error) {
     const size_t before = generator->running_count;
     const float *logits = generator->logits;
     size_t kept = 0;
-    for (size_t i = 0; i < before; i++, logits += V) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(generator->threads) if (before > 1)
+    for (size_t i = 0; i < before; i++) {
+        generator->drawn[i] = draw_token(generator, generator->samplers[threads_index()], &generator->running[i],
+                                         logits + (int64_t)i * V);
+    }
+    logits += (int64_t)before * V;
+    for (size_t i = 0; i < before; i++) {
         struct continuation *c = &generator->running[i];
         bool alive = false;
-        if (!take_token(generator, c, logits, &alive, error)) return false;
+        if (!take_token(generator, c, generator->drawn[i], &alive, error)) return false;
         if (!alive) {
             end_continuation(generator, c);
             continue;

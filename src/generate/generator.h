@@ -34,7 +34,8 @@ struct generator_settings generator_settings_for(int64_t prompt_tokens, int64_t 
 bool generator_size(const struct decoder *decoder, const struct generator_settings *settings, size_t *bytes,
                     struct error *error);
 
-/* Borrows decoder, tokenizer and trie (NULL: requests with answer_trie are refused). */
+/* Borrows decoder, tokenizer (NULL: only ids are handed over, no bytes; stop strings and answer_trie are refused) and
+ * trie (NULL: requests with answer_trie are refused). */
 bool generator_open(struct generator **generator, const struct decoder *decoder, const struct tokenizer *tokenizer,
                     const struct title_trie *trie, const struct generator_settings *settings, struct error *error);
 void generator_close(struct generator *generator);

@@ -2,6 +2,7 @@
 #include "generate/sampler.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "tensor/exponential.h"
 #include <math.h>
 #include <string.h>
 
@@ -57,8 +58,10 @@ void sampler_close(struct sampler *sampler) {
 double logits_log_sum(const float *logits, int64_t V) {
     float largest = -INFINITY;
     double sum = 0;
+#pragma omp simd reduction(max : largest)
     for (int64_t i = 0; i < V; i++) largest = logits[i] > largest ? logits[i] : largest;
-    for (int64_t i = 0; i < V; i++) sum += exp((double)(logits[i] - largest));
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < V; i++) sum += exponential_double((double)logits[i] - (double)largest);
     return (double)largest + log(sum);
 }
 
@@ -154,8 +157,9 @@ struct sampled sampler_draw(struct sampler *sampler, const struct sampling *samp
     const struct candidate best = *best_of(candidates, count);
     const double total = log_sum != NULL ? *log_sum : logits_log_sum(logits, sampler->V);
     if (!(sampling->temperature > 0)) return (struct sampled){best.id, (double)logits[best.id] - total, 0};
+#pragma omp simd
     for (size_t i = 0; i < count; i++)
-        candidates[i].weight = exp((candidates[i].weight - best.weight) / sampling->temperature);
+        candidates[i].weight = exponential_double((candidates[i].weight - best.weight) / sampling->temperature);
     const size_t kept = narrow(candidates, count, sampling);
     const struct candidate *pool = candidates + (count - kept);
     double mass = 0;

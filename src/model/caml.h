@@ -63,6 +63,9 @@ struct caml_run;
 bool caml_run_size(const struct caml *caml, int64_t T, int64_t N, bool train, size_t *bytes, struct error *error);
 bool caml_run_open(struct caml_run **run, const struct caml *caml, int64_t T, int64_t N, bool train,
                    struct error *error);
+/* The same for the gradient of the inputs alone: the backward leaves the gradients of the model's tensors as they are,
+ * so that several runs may share a model. */
+bool caml_run_open_inputs(struct caml_run **run, const struct caml *caml, int64_t T, int64_t N, struct error *error);
 void caml_run_close(struct caml_run *run);
 
 /* Checks a batch that came from outside: ids in the vocabulary, no empty text, fits the run. */
@@ -78,5 +81,11 @@ const float *caml_attention(const struct caml_run *run, int64_t n, int64_t c, in
 /* Adds to the gradients of all tensors, from d_logits [N, labels], for the batch of the last forward. */
 void caml_classify_backward(const struct caml *caml, struct caml_run *run, const struct batch *batch,
                             const float *d_logits);
+
+/* The gradient [T, E] of the embeddings after a backward; it stands in the run until the next one. */
+const float *caml_input_gradient(const struct caml_run *run);
+
+/* The embeddings [T, E] of tokens. */
+void caml_embed(const struct caml *caml, const int32_t *tokens, int64_t T, float *out);
 
 #endif

@@ -17,7 +17,7 @@
 
 struct caml_run {
     int64_t capacity_T, capacity_N, K;
-    bool train;
+    bool train, inputs;     /* inputs: the backward is for the gradient of the embeddings alone */
     struct dropout dropout; /* of the last forward */
     int64_t rows;           /* R: rows of the last forward's positions */
     int64_t *bases;         /* [N+1] first row of each text: its position p is row bases[n] + p */
@@ -84,6 +84,12 @@ bool caml_run_open(struct caml_run **out, const struct caml *caml, int64_t T, in
     return true;
 }
 
+bool caml_run_open_inputs(struct caml_run **run, const struct caml *caml, int64_t T, int64_t N, struct error *error) {
+    if (!caml_run_open(run, caml, T, N, true, error)) return false;
+    (*run)->inputs = true;
+    return true;
+}
+
 void caml_run_close(struct caml_run *run) {
     if (run == NULL) return;
     memory_free(run->memory);
@@ -122,14 +128,21 @@ static void locate_texts(struct caml_run *run, const struct batch *batch) {
     run->bases[batch->N] = run->rows = row;
 }
 
+void caml_embed(const struct caml *caml, const int32_t *tokens, int64_t T, float *out) {
+    const struct matrix table = {DTYPE_F32, caml->config.V, caml->config.E, caml->embed.value};
+    embedding_forward(out, &table, tokens, T);
+}
+
 static void embed_texts(const struct caml *caml, struct caml_run *run, const struct batch *batch) {
     const int64_t E = caml->config.E, gap = run->K / 2;
-    const struct matrix table = {DTYPE_F32, caml->config.V, E, caml->embed.value};
     memset(run->x, 0, (size_t)((run->rows + run->K) * E) * sizeof *run->x);
     for (int64_t n = 0; n < batch->N; n++) {
-        const int32_t first = batch->offsets[n];
-        embedding_forward(run->x + (run->bases[n] + gap) * E, &table, batch->tokens + first,
-                          batch->offsets[n + 1] - first);
+        const int64_t first = batch->offsets[n], length = batch->offsets[n + 1] - first;
+        float *x = run->x + (run->bases[n] + gap) * E;
+        if (batch->embedded != NULL)
+            memcpy(x, batch->embedded + first * E, (size_t)(length * E) * sizeof *x);
+        else
+            caml_embed(caml, batch->tokens + first, length, x);
     }
     if (run->dropout.rate > 0) dropout_apply(run->x, run->x, run->rows * E, run->dropout);
 }
@@ -242,16 +255,17 @@ static void attend_backward(const struct caml_run *run, const float *d_logits, i
 /* From run->d_h, the gradient of h in front of tanh, those of the kernel and of the embedded texts. */
 static void convolve_backward(const struct caml *caml, struct caml_run *run) {
     const int64_t E = caml->config.E, F = caml->config.F, K = run->K, R = run->rows;
-    linear_backward_bias(caml->conv_bias.gradient, run->d_h, R, F);
+    if (!run->inputs) linear_backward_bias(caml->conv_bias.gradient, run->d_h, R, F);
     memset(run->d_x, 0, (size_t)((R + K) * E) * sizeof *run->d_x);
     for (int64_t phase = 0; phase < K && phase < R; phase++) {
         const int64_t count = phase_rows(run, phase);
         const float *d_h = run->d_h + phase * F;
-        gemm(true, false, F, K * E, count, 1, d_h, K * F, run->x + phase * E, K * E, phase > 0 ? 1 : 0, run->d_weight,
-             K * E);
+        if (!run->inputs)
+            gemm(true, false, F, K * E, count, 1, d_h, K * F, run->x + phase * E, K * E, phase > 0 ? 1 : 0,
+                 run->d_weight, K * E);
         gemm(false, false, count, K * E, F, 1, d_h, K * F, run->weight, K * E, 1, run->d_x + phase * E, K * E);
     }
-    scatter_kernel(caml, run->d_weight);
+    if (!run->inputs) scatter_kernel(caml, run->d_weight);
 }
 
 static void embed_backward(const struct caml *caml, struct caml_run *run, const struct batch *batch) {
@@ -261,6 +275,7 @@ static void embed_backward(const struct caml *caml, struct caml_run *run, const 
         const int64_t first = batch->offsets[n], length = batch->offsets[n + 1] - first;
         memcpy(run->d_tokens + first * E, run->d_x + (run->bases[n] + gap) * E, (size_t)(length * E) * sizeof(float));
     }
+    if (run->inputs) return;
     embedding_backward(caml->embed.gradient, run->d_tokens, batch->tokens, batch->T, E);
     memset(caml->embed.gradient, 0, (size_t)E * sizeof(float)); /* the padding stays zero */
 }
@@ -268,15 +283,21 @@ static void embed_backward(const struct caml *caml, struct caml_run *run, const 
 void caml_classify_backward(const struct caml *caml, struct caml_run *run, const struct batch *batch,
                             const float *d_logits) {
     const int64_t F = caml->config.F, labels = caml->config.labels, R = run->rows;
-    linear_backward_bias(caml->final_bias.gradient, d_logits, batch->N, labels);
+    if (!run->inputs) linear_backward_bias(caml->final_bias.gradient, d_logits, batch->N, labels);
 #pragma omp parallel for schedule(static)
     for (int64_t c = 0; c < labels; c++) attend_backward(run, d_logits, labels, batch->N, c);
     const float *d_scores = run->weights, *d_values = run->values;
-    gemm(false, false, labels, F, R, 1, d_scores, R, run->h, F, 1, caml->attention.gradient, F);
-    gemm(false, false, labels, F, R, 1, d_values, R, run->h, F, 1, caml->final_weight.gradient, F);
+    if (!run->inputs) {
+        gemm(false, false, labels, F, R, 1, d_scores, R, run->h, F, 1, caml->attention.gradient, F);
+        gemm(false, false, labels, F, R, 1, d_values, R, run->h, F, 1, caml->final_weight.gradient, F);
+    }
     gemm(true, false, R, F, labels, 1, d_scores, R, caml->attention.value, F, 0, run->d_h, F);
     gemm(true, false, R, F, labels, 1, d_values, R, caml->final_weight.value, F, 1, run->d_h, F);
     tanh_backward(run->d_h, run->d_h, run->h, R * F);
     convolve_backward(caml, run);
     embed_backward(caml, run, batch);
+}
+
+const float *caml_input_gradient(const struct caml_run *run) {
+    return run->d_tokens;
 }

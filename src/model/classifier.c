@@ -19,6 +19,10 @@ static bool open_weights(struct classifier *classifier, const char *directory, e
         classifier->network = network_of_caml(&classifier->caml);
         return caml_open(&classifier->caml, directory, error);
     }
+    if (family == NETWORK_LINEAR) {
+        classifier->network = network_of_linear_bag(&classifier->linear_bag);
+        return linear_bag_open(&classifier->linear_bag, directory, error);
+    }
     if (family == NETWORK_BERT) {
         classifier->network = network_of_encoder(&classifier->encoder);
         return encoder_open(&classifier->encoder, directory, 0, error);
@@ -30,7 +34,7 @@ static bool open_weights(struct classifier *classifier, const char *directory, e
 static bool open_reader(struct classifier *classifier, const char *directory, enum network_family family,
                         struct error *error) {
     char path[4096];
-    if (family == NETWORK_CAML) {
+    if (family == NETWORK_CAML || family == NETWORK_LINEAR) {
         if (!path_join(path, sizeof path, directory, "words.txt"))
             return error_set(error, "%s: path too long", directory);
         if (!words_open(&classifier->words, path, error)) return false;
@@ -93,6 +97,7 @@ void classifier_close(struct classifier *classifier) {
     decoder_close(&classifier->decoder);
     encoder_close(&classifier->encoder);
     caml_close(&classifier->caml);
+    linear_bag_close(&classifier->linear_bag);
     tokenizer_close(classifier->tokenizer);
     words_close(classifier->words);
     run_card_free(&classifier->card);
@@ -120,6 +125,12 @@ static int64_t token_limit(const struct classifier *classifier) {
 bool classifier_encode(const struct classifier *classifier, const char *text, size_t length, struct token_list *out,
                        bool *truncated, struct error *error) {
     return text_reader_encode(&classifier->reader, text, length, token_limit(classifier), out, truncated, error);
+}
+
+bool classifier_encode_spans(const struct classifier *classifier, const char *text, size_t length,
+                             struct token_list *out, struct token_spans *spans, bool *truncated, struct error *error) {
+    return text_reader_encode_spans(&classifier->reader, text, length, token_limit(classifier), out, spans, truncated,
+                                    error);
 }
 
 bool classifier_section(const struct classifier *classifier, const char *note, size_t length, struct span *section) {

@@ -1,8 +1,8 @@
 /* A classifier of notes: everything that `predict` and `eval` need, opened from one directory.
  *
- * The directory is a run: a full model (config.json, model.safetensors: a decoder, BERT or CAML) or a PEFT adapter,
- * with the tokenizer's files (CAML: words.txt) and casemix.json (task, grouper, the DRG of each label, base model and
- * its hash, token limit, what part of the note is read). */
+ * The directory is a run: a full model (config.json, model.safetensors: a decoder, BERT, CAML or linear) or a PEFT
+ * adapter, with the tokenizer's files (CAML, linear: words.txt) and casemix.json (task, grouper, the DRG of each label,
+ * base model and its hash, token limit, what part of the note is read). */
 #ifndef CASEMIX_MODEL_CLASSIFIER_H
 #define CASEMIX_MODEL_CLASSIFIER_H
 
@@ -46,9 +46,10 @@ struct classifier {
     struct decoder decoder; /* one of these three, by what config.json says… */
     struct encoder encoder;
     struct caml caml;
+    struct linear_bag linear_bag;
     struct network network; /* …and its functions */
     struct tokenizer *tokenizer;
-    struct words *words;       /* of CAML, instead of a tokenizer */
+    struct words *words;       /* of CAML and linear, instead of a tokenizer */
     struct text_reader reader; /* over either of them */
     const struct catalog *catalog;
 };
@@ -65,6 +66,10 @@ bool classifier_compute(struct classifier *classifier, enum compute_type type, c
  * empty encoding is an error. */
 bool classifier_encode(const struct classifier *classifier, const char *text, size_t length, struct token_list *out,
                        bool *truncated, struct error *error);
+
+/* The same, and the bytes of the text that each token stands for. */
+bool classifier_encode_spans(const struct classifier *classifier, const char *text, size_t length,
+                             struct token_list *out, struct token_spans *spans, bool *truncated, struct error *error);
 
 /* What of a discharge summary the classifier reads: its hospital course, or all of it where the run was trained on
  * whole notes or there is no course. False when there is no course and one was wanted. */

@@ -151,6 +151,8 @@ struct batch {
                                falling within one, repeats allowed (the end of a prompt, once for each completion);
                                NULL: all T */
     int64_t Q;
+    const float
+        *embedded; /* [T, C] taken instead of the tokens' embeddings (evidence moves along them); NULL: theirs */
 };
 
 /* The working memory of one forward (and, if `train`, backward) of up to T tokens in N sequences; made once, used for
@@ -162,6 +164,7 @@ struct run_plan {
     int64_t T, N;
     int64_t rows; /* hidden states wanted at most: batch.Q, N for a classifier, T for the logits of all tokens */
     bool train;
+    bool inputs;        /* with train: the gradient goes down to the embeddings, whatever is trained or frozen */
     int64_t recomputed; /* layers, from the lowest trained one up, that keep only what enters them; the backward
                            computes the rest again, to the same bits */
     size_t bytes;
@@ -206,5 +209,12 @@ void decoder_classify_forward(const struct decoder *decoder, struct decoder_run 
 /* Adds to the gradients of all parameters, from d_logits [N, labels], for the batch of the last forward. */
 void decoder_classify_backward(const struct decoder *decoder, struct decoder_run *run, const struct batch *batch,
                                const float *d_logits);
+
+/* The gradient [T, C] of the embeddings' output after a backward in a run planned with `inputs`; it stands in the run
+ * until the next forward. int8 weights pass it on as the f32 values that they stand for. */
+const float *decoder_input_gradient(const struct decoder_run *run);
+
+/* The embeddings [T, C] of tokens, as the first layer reads them. */
+void decoder_embed(const struct decoder *decoder, const int32_t *tokens, int64_t T, float *out);
 
 #endif

@@ -113,3 +113,7 @@ void decoder_classify_backward(const struct decoder *decoder, struct decoder_run
                         &run->scratch);
     if (d_hidden != NULL) decoder_hidden_backward(decoder, run, batch, d_hidden);
 }
+
+const float *decoder_input_gradient(const struct decoder_run *run) {
+    return run->d_x;
+}

@@ -110,13 +110,20 @@ void run_recompute(const struct decoder *decoder, struct decoder_run *run, const
     run->shared_layer = l;
 }
 
+void decoder_embed(const struct decoder *decoder, const int32_t *tokens, int64_t T, float *out) {
+    embedding_forward(out, &decoder->embedding, tokens, T);
+}
+
 /* Embedding, all layers and the final norm; the result is run->final_in [Q, C]. */
 static void decoder_body(const struct decoder *decoder, struct decoder_run *run, const struct batch *batch,
                          const int32_t *rows, int64_t Q) {
     const struct model_config *c = &decoder->config;
     locate_tokens(run, batch);
     locate_rows(run, batch, rows, Q);
-    embedding_forward(run->layers[0].x_in, &decoder->embedding, batch->tokens, batch->T);
+    if (batch->embedded != NULL)
+        memcpy(run->layers[0].x_in, batch->embedded, (size_t)(batch->T * c->C) * sizeof(float));
+    else
+        decoder_embed(decoder, batch->tokens, batch->T, run->layers[0].x_in);
     for (int64_t l = 0; l < c->L; l++) {
         attention_block(decoder, run, batch, l);
         mlp_block(decoder, run, l, run_rows(decoder, run, batch, l),

@@ -166,8 +166,8 @@ static void layout_inference(struct carver *carver, const struct decoder *decode
     run->x_out = last->x_mid;
 }
 
-static int64_t lowest_trained_layer(const struct decoder *decoder) {
-    if (decoder->d_embedding != NULL) return -1;
+static int64_t lowest_trained_layer(const struct decoder *decoder, const struct run_plan *plan) {
+    if (decoder->d_embedding != NULL || plan->inputs) return -1;
     for (int64_t l = 0; l < decoder->config.L; l++) {
         const struct decoder_layer *layer = &decoder->layers[l];
         bool trained = layer->attention_norm.d_weight != NULL || layer->mlp_norm.d_weight != NULL;
@@ -207,7 +207,7 @@ static void layout_run(struct carver *carver, const struct decoder *decoder, str
 static bool layout(const struct decoder *decoder, struct decoder_run *run, char *base, size_t *bytes,
                    struct error *error) {
     struct carver carver = {.base = base};
-    run->lowest_trained = lowest_trained_layer(decoder);
+    run->lowest_trained = lowest_trained_layer(decoder, &run->plan);
     run->first_kept = larger(run->lowest_trained, 0) + run->plan.recomputed;
     layout_run(&carver, decoder, run);
     const size_t layers_bytes = (size_t)decoder->config.L * sizeof *run->layers;
@@ -236,7 +236,7 @@ bool decoder_run_plan(struct run_plan *plan, const struct decoder *decoder, size
         return error_set(error, "a batch of %lld tokens in %lld sequences, %lld rows wanted, is not possible",
                          (long long)plan->T, (long long)plan->N, (long long)plan->rows);
     }
-    const int64_t trained = decoder->config.L - larger(lowest_trained_layer(decoder), 0);
+    const int64_t trained = decoder->config.L - larger(lowest_trained_layer(decoder, plan), 0);
     const int64_t most = plan->train ? trained : 0;
     for (plan->recomputed = 0; plan->recomputed <= most; plan->recomputed++) {
         struct decoder_run run = {.plan = *plan};

@@ -54,7 +54,7 @@ struct decoder_run {
     float *d_act, *d_up;    /* [Q or T, F]; d_gate takes d_act's place */
     float *norm_sums;       /* [threads, C] */
     int64_t lowest_trained; /* nothing is propagated below this layer; L if only the head is trained, -1 if the
-                               embedding is */
+                               embedding is, or its gradient is wanted */
     int64_t first_kept;     /* the layers from here on keep their activations */
     int64_t shared_layer;   /* the layer whose activations stand in the shared set; -1: none */
     void *memory;

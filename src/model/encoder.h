@@ -96,9 +96,15 @@ bool encoder_check(const struct encoder *encoder, const struct encoder_run *run,
 void encoder_classify_forward(const struct encoder *encoder, struct encoder_run *run, const struct batch *batch,
                               const int32_t *types, uint64_t dropout_seed, float *logits);
 
-/* Adds to the gradients of all parameters, from d_logits [N, labels], for the batch of the last forward. All of the
- * model must be parameters. */
+/* Adds to the gradients of all parameters, from d_logits [N, labels], for the batch of the last forward. A frozen model
+ * has none, and only the gradient of its inputs remains. */
 void encoder_classify_backward(const struct encoder *encoder, struct encoder_run *run, const struct batch *batch,
                                const int32_t *types, const float *d_logits);
+
+/* The gradient [T, C] of the words' embeddings after a backward; it stands in the run until the next forward. */
+const float *encoder_input_gradient(const struct encoder_run *run);
+
+/* The words' embeddings [T, C] of tokens, without position and type: what batch.embedded replaces. */
+void encoder_embed(const struct encoder *encoder, const int32_t *tokens, int64_t T, float *out);
 
 #endif

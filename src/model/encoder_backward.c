@@ -71,6 +71,7 @@ static void embedding_block_backward(const struct encoder *encoder, struct encod
     const struct dropout dropout = encoder_dropout(encoder, run, 0, DROPOUT_EMBEDDING);
     if (dropout.rate > 0) dropout_apply(run->d_x, run->d_x, T * C, dropout);
     norm_backward(encoder, run, &encoder->embedding_norm, run->d_x, run->embedded, run->embedding_moments, T);
+    if (encoder->d_words == NULL) return;
     embedding_backward(encoder->d_words, run->d_x, batch->tokens, T, C);
     embedding_backward(encoder->d_positions, run->d_x, run->position, T, C);
     if (types != NULL)
@@ -95,4 +96,8 @@ void encoder_classify_backward(const struct encoder *encoder, struct encoder_run
         attention_inputs_backward(encoder, run, batch, l, pooled);
     }
     embedding_block_backward(encoder, run, batch, types);
+}
+
+const float *encoder_input_gradient(const struct encoder_run *run) {
+    return run->d_x;
 }

@@ -22,12 +22,19 @@ static void drop(float *x, int64_t count, struct dropout dropout) {
     if (dropout.rate > 0) dropout_apply(x, x, count, dropout);
 }
 
+void encoder_embed(const struct encoder *encoder, const int32_t *tokens, int64_t T, float *out) {
+    embedding_forward(out, &encoder->words, tokens, T);
+}
+
 static void embed_tokens(const struct encoder *encoder, struct encoder_run *run, const struct batch *batch,
                          const int32_t *types) {
     const int64_t T = batch->T, C = encoder->config.C;
     const float *positions = encoder->positions.data, *type_rows = encoder->types.data;
     float *x = run->layers[0].x_in;
-    embedding_forward(run->embedded, &encoder->words, batch->tokens, T);
+    if (batch->embedded != NULL)
+        memcpy(run->embedded, batch->embedded, (size_t)(T * C) * sizeof *run->embedded);
+    else
+        encoder_embed(encoder, batch->tokens, T, run->embedded);
 #pragma omp parallel for schedule(static) if (T > 64)
     for (int64_t t = 0; t < T; t++) {
         float *row = run->embedded + t * C;

@@ -1,17 +1,19 @@
-/* What training and prediction want of a model that classifies texts, whichever it is: the decoder, BERT or CAML. */
+/* What training and prediction want of a model that classifies texts, whichever it is: the decoder, BERT, CAML or the
+ * linear bag of words. */
 #ifndef CASEMIX_MODEL_NETWORK_H
 #define CASEMIX_MODEL_NETWORK_H
 
 #include "model/caml.h"
 #include "model/decoder.h"
 #include "model/encoder.h"
+#include "model/linear_bag.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct error;
 
-enum network_family { NETWORK_DECODER, NETWORK_BERT, NETWORK_CAML };
+enum network_family { NETWORK_DECODER, NETWORK_BERT, NETWORK_CAML, NETWORK_LINEAR };
 
 /* The working memory of a forward and backward, of the network's own type. */
 struct network_run;
@@ -21,9 +23,11 @@ struct network_shape {
     int64_t V;         /* ids of the vocabulary */
     int64_t positions; /* of the longest text */
     int64_t labels;    /* 0: the model classifies nothing yet */
+    int64_t width;     /* of an embedding */
 };
 
-/* The functions of one family; each does as the function of the same name in decoder.h, encoder.h and caml.h says. */
+/* The functions of one family; each does as the function of the same name in decoder.h, encoder.h, caml.h and
+ * linear_bag.h says. */
 struct network_functions {
     struct network_shape (*shape)(const void *model);
     struct parameters *(*parameters)(void *model);
@@ -42,6 +46,9 @@ struct network_functions {
     bool (*write)(const void *model, const char *directory, enum dtype dtype, struct error *error);
     bool (*write_config)(const void *model, const char *directory, const char *dtype, const char *const *label_names,
                          struct error *error);
+    /* Of a run opened with plan.inputs, after a backward: [T, width]. */
+    const float *(*input_gradient)(const struct network_run *run);
+    void (*embed)(const void *model, const int32_t *tokens, int64_t T, float *out); /* [T, width] */
 };
 
 /* A model (borrowed) and its functions: network.call->forward(network.model, …). */
@@ -54,6 +61,7 @@ struct network {
 struct network network_of_decoder(struct decoder *decoder);
 struct network network_of_encoder(struct encoder *encoder);
 struct network network_of_caml(struct caml *caml);
+struct network network_of_linear_bag(struct linear_bag *bag);
 
 /* The family of the model in a directory, by the architecture that its config.json names; a decoder if it names none
  * that is known to be another's (opening it will say what is wrong). */

@@ -4,6 +4,7 @@
 #define CASEMIX_MODEL_TEXT_READER_H
 
 #include "model/text_window.h"
+#include "tokenizer/token_spans.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/words.h"
 #include <stdbool.h>
@@ -37,5 +38,10 @@ size_t text_reader_vocabulary(const struct text_reader *reader);
  * some were dropped. A text without tokens is an error. */
 bool text_reader_encode(const struct text_reader *reader, const char *bytes, size_t length, int64_t limit,
                         struct token_list *out, bool *truncated, struct error *error);
+
+/* The same ids, and for each the bytes of the text that it stands for; the frame's spans are empty. spans may be NULL.
+ */
+bool text_reader_encode_spans(const struct text_reader *reader, const char *bytes, size_t length, int64_t limit,
+                              struct token_list *out, struct token_spans *spans, bool *truncated, struct error *error);
 
 #endif

@@ -19,16 +19,28 @@ bool truncation_parse(const char *name, enum truncation *truncation, struct erro
     return error_set(error, "\"%s\" is no way to cut a text: expected head, tail, head_tail or sections", name);
 }
 
-void text_window_cut(const struct text_window *window, struct token_list *tokens, size_t first, size_t room) {
-    const size_t count = tokens->count - first;
+/* How many of the first tokens are kept. */
+static size_t head_of(const struct text_window *window, size_t room) {
     size_t head = room;
-    if (count <= room) return;
     if (window->truncation == TRUNCATE_TAIL) head = 0;
     if (window->truncation == TRUNCATE_HEAD_TAIL) head = (size_t)(window->head_share * (double)room + 0.5);
-    if (head > room) head = room;
+    return head < room ? head : room;
+}
+
+void text_window_cut(const struct text_window *window, struct token_list *tokens, size_t first, size_t room) {
+    const size_t count = tokens->count - first, head = head_of(window, room);
     int32_t *ids = tokens->ids + first;
+    if (count <= room) return;
     memmove(ids + head, ids + count - (room - head), (room - head) * sizeof *ids);
     tokens->count = first + room;
+}
+
+void text_window_cut_spans(const struct text_window *window, struct token_spans *spans, size_t first, size_t room) {
+    const size_t count = spans->count - first, head = head_of(window, room);
+    struct byte_span *items = spans->items + first;
+    if (count <= room) return;
+    memmove(items + head, items + count - (room - head), (room - head) * sizeof *items);
+    spans->count = first + room;
 }
 
 void text_window_sections(const size_t *lengths, const int *ranks, size_t count, size_t room, size_t *kept) {

@@ -3,6 +3,7 @@
 #ifndef CASEMIX_MODEL_TEXT_WINDOW_H
 #define CASEMIX_MODEL_TEXT_WINDOW_H
 
+#include "tokenizer/token_spans.h"
 #include "tokenizer/tokenizer.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +24,8 @@ bool truncation_parse(const char *name, enum truncation *truncation, struct erro
 /* Cuts the tokens from `first` on to `room` of them, at least one; no effect where they fit. Sections are cut by
  * text_window_sections: here they count as head. */
 void text_window_cut(const struct text_window *window, struct token_list *tokens, size_t first, size_t room);
+/* The same of the tokens' spans. */
+void text_window_cut_spans(const struct text_window *window, struct token_spans *spans, size_t first, size_t room);
 
 /* How many of the first tokens of each section are kept: kept [count], by rising rank (drg/sections.h) and, within a
  * rank, in the order of the note, until `room` is used up; the section that no longer fits keeps its first tokens.

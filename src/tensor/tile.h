@@ -49,6 +49,10 @@ static inline __attribute__((always_inline)) void tile_rows(float *C, int64_t ld
                                                             int64_t ldb, int64_t depth, int64_t cols, const int R) {
     int64_t c = 0;
     for (; c + 4 * LANES <= cols; c += 4 * LANES) tile_block(C + c, ldc, A, B + c, ldb, depth, R, 4);
+    if (c + 2 * LANES <= cols) {
+        tile_block(C + c, ldc, A, B + c, ldb, depth, R, 2);
+        c += 2 * LANES;
+    }
     for (; c < cols; c += LANES) tile_block(C + c, ldc, A, B + c, ldb, depth, R, 1);
 }
 

@@ -1,6 +1,7 @@
 /* Encoding: added tokens are cut out, the rest is normalised, cut into words, and each word becomes pieces. */
 #include "base/error.h"
 #include "tokenizer/characters.h"
+#include "tokenizer/token_spans.h"
 #include "tokenizer/tokenizer_parts.h"
 #include <string.h>
 
@@ -10,6 +11,7 @@ struct encoding {
     struct token_list *out;
     struct workspace workspace;
     struct text normalized, scratch;
+    struct word_tracker *tracker; /* NULL: nobody asks where the tokens stand */
 };
 
 /* The symbols of a word before any merge, and how many; ids has room for one a byte. */
@@ -82,6 +84,15 @@ static bool encode_wordpiece(void *context, const char *word, size_t length, str
     return wordpiece_encode(encoding->tokenizer, &encoding->scratch, word, length, encoding->out, error);
 }
 
+static bool encode_tracked(void *context, const char *word, size_t length, struct error *error) {
+    struct encoding *encoding = context;
+    const size_t before = encoding->out->count;
+    const bool pieces = encoding->tokenizer->model == MODEL_WORDPIECE;
+    return (pieces ? encode_wordpiece : encode_bpe)(context, word, length, error) &&
+           word_tracker_add(encoding->tracker, word, length, encoding->out->ids + before, encoding->out->count - before,
+                            error);
+}
+
 /* A stretch between added tokens; `first`: it stands at the very start. */
 typedef bool stretch_function(struct encoding *encoding, const char *text, size_t length, bool first,
                               struct error *error);
@@ -102,8 +113,10 @@ static bool cut_added(struct encoding *encoding, const struct added_tokens *set,
 
 static bool encode_words(struct encoding *encoding, const char *text, size_t length, bool first, struct error *error) {
     const struct tokenizer *tokenizer = encoding->tokenizer;
-    return pretokenizer_split(&tokenizer->pretokenizer, &encoding->workspace, text, length, first,
-                              tokenizer->model == MODEL_WORDPIECE ? encode_wordpiece : encode_bpe, encoding, error);
+    word_function *encode = tokenizer->model == MODEL_WORDPIECE ? encode_wordpiece : encode_bpe;
+    if (encoding->tracker != NULL) encode = encode_tracked;
+    return pretokenizer_split(&tokenizer->pretokenizer, &encoding->workspace, text, length, first, encode, encoding,
+                              error);
 }
 
 static bool normalize(struct encoding *encoding, const char **text, size_t *length, struct error *error) {
@@ -147,5 +160,25 @@ bool tokenizer_encode_content(const struct tokenizer *tokenizer, const char *byt
     const bool done =
         normalize(&encoding, &bytes, &length, error) && encode_words(&encoding, bytes, length, first, error);
     encoding_free(&encoding);
+    return done;
+}
+
+bool tokenizer_encode_content_spans(const struct tokenizer *tokenizer, const char *bytes, size_t length, bool first,
+                                    struct token_list *out, struct token_spans *spans, struct error *error) {
+    size_t bad;
+    if (!utf8_valid(bytes, length, &bad)) return error_set(error, "invalid UTF-8 at byte %zu of the text", bad);
+    struct word_tracker tracker = {.tokenizer = tokenizer, .spans = spans, .text = bytes, .length = length};
+    struct encoding encoding = {.tokenizer = tokenizer, .out = out, .tracker = &tracker};
+    struct token_spans trace = {0};
+    bool done = normalize(&encoding, &tracker.text, &tracker.length, error);
+    if (done && tracker.text != bytes) {
+        done = normalizer_trace(&tokenizer->normalizer, &encoding.workspace.matcher, bytes, length,
+                                &encoding.normalized, &trace, error);
+        tracker.origin = trace.items;
+    }
+    done = done && encode_words(&encoding, tracker.text, tracker.length, first, error);
+    encoding_free(&encoding);
+    token_spans_free(&trace);
+    token_spans_free(&tracker.word);
     return done;
 }

@@ -13,6 +13,7 @@
 
 struct error;
 struct text;
+struct token_spans;
 struct tokenizer;
 
 /* A growing list of ids. Zero-initialise; release with token_list_free. */
@@ -39,6 +40,10 @@ bool tokenizer_encode(const struct tokenizer *tokenizer, const char *bytes, size
  * there and nowhere else). */
 bool tokenizer_encode_content(const struct tokenizer *tokenizer, const char *bytes, size_t length, bool first,
                               struct token_list *out, struct error *error);
+
+/* The same ids, and for each the bytes of the text that it stands for (token_spans.h). */
+bool tokenizer_encode_content_spans(const struct tokenizer *tokenizer, const char *bytes, size_t length, bool first,
+                                    struct token_list *out, struct token_spans *spans, struct error *error);
 
 /* Appends the text of the ids; with skip_special, special added tokens are left out. Ids outside the vocabulary are an
  * error. What comes out is valid UTF-8: see token_stream.h. */

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "tokenizer/token_spans.h"
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -59,19 +60,24 @@ static utf8proc_int32_t word_character(utf8proc_int32_t character) {
     }
 }
 
-/* The next word of valid UTF-8 into `word`, in lower case; empty at the end. Gives the bytes read. */
-static size_t next_word(struct text *word, const char *bytes, size_t length) {
+/* The next word of valid UTF-8 into `word`, in lower case; empty at the end. Gives the bytes read, and where the word
+ * stands in them. */
+static size_t next_word(struct text *word, struct byte_span *place, const char *bytes, size_t length) {
     size_t at = 0;
+    *place = (struct byte_span){0, 0};
     text_clear(word);
     while (at < length) {
         utf8proc_int32_t character;
         utf8proc_uint8_t encoded[4];
         const utf8proc_ssize_t size =
             utf8proc_iterate((const utf8proc_uint8_t *)bytes + at, (utf8proc_ssize_t)(length - at), &character);
+        const size_t before = at;
         at += size > 0 ? (size_t)size : 1;
         const utf8proc_int32_t lower = size > 0 ? word_character(character) : 0;
         if (lower == 0 && word->length > 0) break;
         if (lower == 0) continue;
+        if (word->length == 0) place->start = before;
+        place->end = at;
         text_append(word, (const char *)encoded, (size_t)utf8proc_encode_char(lower, encoded));
     }
     return at;
@@ -109,7 +115,8 @@ static bool count_word(struct word_counts *counts, struct error *error) {
 bool word_counts_add(struct word_counts *counts, const char *bytes, size_t length, struct error *error) {
     if (!check_text(bytes, length, error)) return false;
     for (size_t at = 0; at < length;) {
-        at += next_word(&counts->word, bytes + at, length - at);
+        struct byte_span place;
+        at += next_word(&counts->word, &place, bytes + at, length - at);
         if (counts->word.length > 0 && !count_word(counts, error)) return false;
     }
     return true;
@@ -236,13 +243,22 @@ size_t words_count(const struct words *words) {
 
 bool words_encode(const struct words *words, const char *bytes, size_t length, struct token_list *out,
                   struct error *error) {
+    return words_encode_spans(words, bytes, length, out, NULL, error);
+}
+
+bool words_encode_spans(const struct words *words, const char *bytes, size_t length, struct token_list *out,
+                        struct token_spans *spans, struct error *error) {
     struct text word = {0};
     bool done = check_text(bytes, length, error);
     for (size_t at = 0; done && at < length;) {
-        at += next_word(&word, bytes + at, length - at);
+        const size_t from = at;
+        struct byte_span place;
+        at += next_word(&word, &place, bytes + at, length - at);
         if (word.length == 0) break;
+        place = (struct byte_span){from + place.start, from + place.end};
         done = text_ok(&word, error) && memory_grow(&out->ids, &out->capacity, out->count + 1, sizeof *out->ids, error);
         if (done) out->ids[out->count++] = hash_find(&words->ids, word.data, word.length, WORD_UNKNOWN);
+        if (spans != NULL) done = done && token_spans_add(spans, place, error);
     }
     text_free(&word);
     return done;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct error;
+struct token_spans;
 
 /* A vocabulary: id 0 is the padding, id 1 the unknown word, then the words by falling frequency. */
 struct words;
@@ -34,5 +35,9 @@ size_t words_count(const struct words *words); /* ids */
 /* Appends the ids of a text's words. */
 bool words_encode(const struct words *words, const char *bytes, size_t length, struct token_list *out,
                   struct error *error);
+
+/* The same ids, and for each the bytes of its word; spans may be NULL. */
+bool words_encode_spans(const struct words *words, const char *bytes, size_t length, struct token_list *out,
+                        struct token_spans *spans, struct error *error);
 
 #endif

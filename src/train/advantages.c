@@ -17,9 +17,8 @@ double reward_deviation(const double *rewards, int64_t count) {
 }
 
 void advantages_compute(double *advantages, const double *rewards, int64_t count, int64_t group,
-                        enum advantage_scale scale) {
+                        enum advantage_scale scale, double of_batch) {
     static const double least = 1e-4; /* keeps a group of nearly equal rewards from exploding */
-    const double of_batch = reward_deviation(rewards, count);
     for (int64_t first = 0; first < count; first += group) {
         const double middle = mean(rewards + first, group), of_group = reward_deviation(rewards + first, group);
         const double divisor = scale == ADVANTAGE_GROUP   ? of_group + least

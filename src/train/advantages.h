@@ -15,8 +15,9 @@ enum advantage_scale {
 double reward_deviation(const double *rewards, int64_t count);
 
 /* advantages [count]: reward less the mean of its group, over the deviation + 1e-4. `count` is a multiple of `group`,
- * and groups stand one behind the other. */
+ * and groups stand one behind the other. of_batch: deviation of all rewards of the batch, which may be more than these;
+ * looked at with ADVANTAGE_BATCH. */
 void advantages_compute(double *advantages, const double *rewards, int64_t count, int64_t group,
-                        enum advantage_scale scale);
+                        enum advantage_scale scale, double of_batch);
 
 #endif

@@ -165,6 +165,11 @@ int64_t cluster_max(int64_t value) {
     return value;
 }
 
+double cluster_max_double(double value) {
+    if (cluster.ranks > 1) MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+    return value;
+}
+
 static void broadcast(void *bytes, size_t length, int from) {
     for (size_t first = 0; first < length; first += MOST_BYTES) {
         const size_t count = length - first < MOST_BYTES ? length - first : MOST_BYTES;
@@ -226,6 +231,7 @@ bool cluster_gather_text(const struct text *own, struct text *all, struct error 
 
 bool cluster_agree(bool done, struct error *error) {
     if (cluster.ranks == 1) return done;
+    if (cluster.error_is_shared) return false;
     int first = done ? INT_MAX : cluster.rank;
     MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
     if (first == INT_MAX) return true;
@@ -258,6 +264,10 @@ void cluster_sum_doubles(double *values, int64_t count) {
 }
 
 int64_t cluster_max(int64_t value) {
+    return value;
+}
+
+double cluster_max_double(double value) {
     return value;
 }
 

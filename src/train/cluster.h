@@ -32,6 +32,7 @@ void cluster_sum_doubles(double *values, int64_t count);
 
 /* The largest value of any rank. */
 int64_t cluster_max(int64_t value);
+double cluster_max_double(double value);
 
 /* Rank 0's bytes. */
 void cluster_broadcast(void *bytes, size_t length);
@@ -43,7 +44,8 @@ bool cluster_gather_text(const struct text *own, struct text *all, struct error 
 void cluster_barrier(void);
 
 /* True if it is true on every rank. Otherwise every rank gets the error of the first rank that failed (with "rank N: "
- * before it where that is not rank 0), so that all end alike and one message is printed. */
+ * before it where that is not rank 0), so that all end alike and one message is printed. Such
+ * an error is the end of the job: where functions that agree are nested, the outer ones know already. */
 bool cluster_agree(bool done, struct error *error);
 
 /* Whether the last failure went through cluster_agree: rank 0 speaks for all then. */

@@ -17,7 +17,7 @@ struct grpo {
     struct stay_prompts data, dev;
     struct generator *generator;
     struct group_stay *stays, *dev_stays; /* [batch_size], [dev.count] */
-    struct groups groups, dev_groups;
+    struct groups groups, dev_groups;     /* this rank's */
     struct decoder_run *run;
     struct policy policy;
     struct decoder reference; /* opened when all weights are trained and there is a KL term */
@@ -30,11 +30,15 @@ struct grpo {
     bool log_cut;            /* rollouts.jsonl ends where this process went on */
 };
 
+/* Which of `count` stays in a row this rank samples answers to: from … stop - 1. */
+void grpo_share(int64_t count, int64_t *from, int64_t *stop);
+
 /* Members of log.jsonl about the last step. */
 void grpo_log(const struct training *training, struct text *line);
 
-/* Appends the groups just sampled to rollouts.jsonl, and warns when nothing can be learned from them. */
-bool grpo_report_groups(struct training *training, struct error *error);
+/* Appends the groups that all ranks have just sampled to rollouts.jsonl, this rank's those of the stays from place
+ * `first` of the order on, and warns when nothing can be learned from them. */
+bool grpo_report_groups(struct training *training, int64_t first, struct error *error);
 
 void grpo_log_dev(const struct training *training, struct text *line); /* of the last evaluation */
 

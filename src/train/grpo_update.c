@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "train/advantages.h"
+#include "train/cluster.h"
 #include <math.h>
 #include <string.h>
 
@@ -67,18 +68,32 @@ static bool replay_trie(struct grpo_update *update, const struct token_span *pro
     return done;
 }
 
+/* Deviation of the rewards of all ranks. */
+static double batch_deviation(const double *rewards, int64_t count) {
+    double sums[] = {0, (double)count}, squares = 0;
+    for (int64_t i = 0; i < count; i++) sums[0] += rewards[i];
+    cluster_sum_doubles(sums, 2);
+    const double middle = sums[0] / sums[1];
+    for (int64_t i = 0; i < count; i++) squares += (rewards[i] - middle) * (rewards[i] - middle);
+    cluster_sum_doubles(&squares, 1);
+    return sums[1] < 2 ? 0 : sqrt(squares / (sums[1] - 1));
+}
+
 bool grpo_update_start(struct grpo_update *update, const struct groups *groups, struct error *error) {
     const int64_t B = groups->P * groups->G;
+    bool done = true;
     update->groups = groups;
     update->difference = 0;
-    for (int64_t i = 0; i < B; i++) {
+    for (int64_t i = 0; done && i < B; i++) {
         update->starts[i + 1] = update->starts[i] + (int64_t)groups->rollouts[i].ids.count;
         update->is_cut[i] = groups->rollouts[i].is_cut;
-        if (update->trie != NULL && !replay_trie(update, &groups->stays[i / groups->G].prompt, &groups->rollouts[i],
-                                                 update->allowed + update->starts[i], error))
-            return false;
+        if (update->trie != NULL)
+            done = replay_trie(update, &groups->stays[i / groups->G].prompt, &groups->rollouts[i],
+                               update->allowed + update->starts[i], error);
     }
-    advantages_compute(update->advantages, groups->rewards, B, groups->G, update->scale);
+    if (!cluster_agree(done, error)) return false;
+    advantages_compute(update->advantages, groups->rewards, B, groups->G, update->scale,
+                       batch_deviation(groups->rewards, B));
     update->rescued = 0;
     return true;
 }
@@ -152,9 +167,22 @@ static void count_rescued(struct grpo_update *update, int64_t first, int64_t end
     }
 }
 
-static bool run_micro_batch(struct grpo_update *update, bool on_policy, int64_t first, int64_t end, int64_t counted,
-                            struct error *error) {
-    const int64_t B = update->groups->P * update->groups->G, from = update->starts[first];
+/* What the completions of all ranks come to. */
+struct whole_batch {
+    double completions;
+    int64_t counted; /* tokens */
+};
+
+static struct whole_batch count_all(const struct grpo_update *update, int64_t B) {
+    const struct grpo_rows own = {.B = B, .starts = update->starts, .is_cut = update->is_cut};
+    double sums[] = {(double)B, (double)grpo_counted_tokens(&update->settings, &own)};
+    cluster_sum_doubles(sums, 2);
+    return (struct whole_batch){sums[0], (int64_t)sums[1]};
+}
+
+static bool run_micro_batch(struct grpo_update *update, bool on_policy, int64_t first, int64_t end,
+                            const struct whole_batch *all, struct error *error) {
+    const int64_t from = update->starts[first];
     update->policy->allowed = update->trie == NULL ? NULL : update->allowed + from;
     if (update->has_reference && on_policy && !score_reference(update, first, end, error)) return false;
     const double start = time_now();
@@ -167,7 +195,7 @@ static bool run_micro_batch(struct grpo_update *update, bool on_policy, int64_t 
                                    .entropy = update->entropy,
                                    .advantages = update->advantages + first,
                                    .is_cut = update->is_cut + first};
-    const struct grpo_whole whole = {(double)(end - first) / (double)B, counted};
+    const struct grpo_whole whole = {(double)(end - first) / all->completions, all->counted};
     grpo_loss(&update->sums, update->coefficients, &update->settings, &rows, &whole);
     policy_backward(update->policy, update->coefficients + from);
     update->training_seconds += time_now() - start;
@@ -180,15 +208,14 @@ static bool run_micro_batch(struct grpo_update *update, bool on_policy, int64_t 
 bool grpo_update_gradient(struct grpo_update *update, bool first, struct error *error) {
     const struct groups *groups = update->groups;
     const int64_t B = groups->P * groups->G;
-    const struct grpo_rows all = {.B = B, .starts = update->starts, .is_cut = update->is_cut};
-    const int64_t counted = grpo_counted_tokens(&update->settings, &all);
+    const struct whole_batch all = count_all(update, B);
     update->sums = (struct grpo_sums){0};
     update->scoring_seconds = update->training_seconds = 0;
     update->scored_tokens = update->trained_tokens = 0;
     for (int64_t from = 0; from < B;) {
         const int64_t to = pack(update->policy, groups, from);
         if (to == from) return error_set(error, "a micro-batch has no room for a prompt and its completion");
-        if (!run_micro_batch(update, first, from, to, counted, error)) return false;
+        if (!run_micro_batch(update, first, from, to, &all, error)) return false;
         from = to;
     }
     if (first) memcpy(update->old_log_p, update->log_p, (size_t)update->starts[B] * sizeof(float));

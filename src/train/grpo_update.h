@@ -52,11 +52,12 @@ size_t grpo_update_size(int64_t completions, int64_t max_tokens);
 bool grpo_update_open(struct grpo_update *update, int64_t completions, int64_t max_tokens, struct error *error);
 void grpo_update_close(struct grpo_update *update);
 
-/* A new batch of groups: advantages, and what each token could have been. */
+/* A new batch of groups, this rank's part of it: advantages, and what each token could have been. Like the gradient, it
+ * is for all ranks to call together. */
 bool grpo_update_start(struct grpo_update *update, const struct groups *groups, struct error *error);
 
-/* Adds the gradient of an update on these groups and fills in sums, times and tokens; the loss is sums.loss. `first`:
- * the weights are those that sampled. */
+/* Adds this rank's part of the gradient of an update on the groups of all ranks, and fills in sums, times and tokens;
+ * its part of the loss is sums.loss. `first`: the weights are those that sampled. */
 bool grpo_update_gradient(struct grpo_update *update, bool first, struct error *error);
 
 #endif

@@ -17,6 +17,27 @@ int64_t training_micro_end(const struct training *training, const int64_t *start
     return i;
 }
 
+/* Items of a row, as training_share takes them. */
+struct row {
+    const int64_t *starts;
+    const uint32_t *order;
+    int64_t stride, first;
+};
+
+static int64_t item_tokens(const void *context, int64_t index) {
+    const struct row *row = context;
+    const int64_t place = row->first + index, item = (row->order == NULL ? place : row->order[place]) * row->stride;
+    return row->starts[item + row->stride] - row->starts[item];
+}
+
+void training_share(const int64_t *starts, int64_t stride, const uint32_t *order, int64_t first, int64_t end,
+                    int64_t *from, int64_t *stop) {
+    const struct row row = {starts, order, stride, first};
+    cluster_share(end - first, item_tokens, &row, from, stop);
+    *from += first;
+    *stop += first;
+}
+
 uint64_t training_dropout_seed(const struct training *training, int64_t place) {
     return (uint64_t)training->settings->recipe->seed * 1000003 + (uint64_t)(training->step * 4099 + place + 1);
 }
@@ -89,10 +110,6 @@ static bool run(struct training *training, struct error *error) {
 bool training_run(const struct train_settings *settings, const struct training_method *method, void *context,
                   struct error *error) {
     struct training training;
-    if (cluster_ranks() > 1 && !method->shared) {
-        error_set(error, "a recipe of this method is trained by one rank, not by %d", cluster_ranks());
-        return error_hint(error, "start it without mpirun; classify, two_label, bert and caml share out their batches");
-    }
     bool done = cluster_agree(training_open(&training, settings, method, context, error), error);
     if (done && settings->plan && cluster_is_first())
         training_print_plan(&training);

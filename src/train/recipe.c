@@ -14,6 +14,7 @@ static const cyaml_strval_t methods[] = {{"classify", METHOD_CLASSIFY},
                                          {"tokenizer", METHOD_TOKENIZER},
                                          {"bert", METHOD_BERT},
                                          {"caml", METHOD_CAML},
+                                         {"linear", METHOD_LINEAR},
                                          {"lm", METHOD_LM},
                                          {"sft", METHOD_SFT},
                                          {"dpo", METHOD_DPO},
@@ -59,6 +60,12 @@ static const cyaml_schema_field_t caml_fields[] = {
     INTEGER(embed_size, struct recipe_caml),    INTEGER(filter_maps, struct recipe_caml),
     INTEGER(kernel_size, struct recipe_caml),   NUMBER(dropout, struct recipe_caml),
     INTEGER(minimum_count, struct recipe_caml), CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t linear_fields[] = {
+    INTEGER(pair_buckets, struct recipe_linear),
+    INTEGER(minimum_count, struct recipe_linear),
+    CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t lora_fields[] = {
@@ -121,6 +128,7 @@ static const cyaml_schema_field_t recipe_fields[] = {
     CYAML_FIELD_MAPPING_PTR("model", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, model, model_fields),
     CYAML_FIELD_MAPPING_PTR("bert", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, bert, bert_fields),
     CYAML_FIELD_MAPPING_PTR("caml", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, caml, caml_fields),
+    CYAML_FIELD_MAPPING_PTR("linear", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, linear, linear_fields),
     CYAML_FIELD_MAPPING_PTR("lora", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, lora, lora_fields),
     CYAML_FIELD_MAPPING_PTR("objective", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, objective,
                             objective_fields),
@@ -316,6 +324,11 @@ static bool check_caml(const struct recipe_caml *c, struct error *error) {
            in_range("caml.minimum_count", (double)c->minimum_count, 1, 1e9, error);
 }
 
+static bool check_linear(const struct recipe_linear *l, struct error *error) {
+    return in_range("linear.pair_buckets", (double)l->pair_buckets, 0, 1 << 28, error) &&
+           in_range("linear.minimum_count", (double)l->minimum_count, 1, 1e9, error);
+}
+
 static const char *method_name(enum method method) {
     for (size_t i = 0; i < CYAML_ARRAY_LEN(methods); i++) {
         if (methods[i].val == (int64_t)method) return methods[i].str;
@@ -367,14 +380,22 @@ static bool check_sections(const struct recipe *recipe, struct error *error) {
     if (recipe->caml != NULL && method != METHOD_CAML && method != METHOD_TWO_LABEL)
         return error_set(error, "the section \"caml\" goes with method caml, not with method %s", name);
     if (method == METHOD_CAML && recipe->caml == NULL) return error_set(error, "method caml needs a section \"caml\"");
-    const bool decoder = method != METHOD_BERT && method != METHOD_CAML;
+    if (recipe->linear != NULL && method != METHOD_LINEAR && method != METHOD_TWO_LABEL)
+        return error_set(error, "the section \"linear\" goes with method linear, not with method %s", name);
+    if (method == METHOD_LINEAR && recipe->linear == NULL)
+        return error_set(error, "method linear needs a section \"linear\"");
+    const bool decoder = method != METHOD_BERT && method != METHOD_CAML && method != METHOD_LINEAR;
     if (!decoder && (recipe->lora != NULL || recipe->model != NULL))
         return error_set(error, "the sections \"lora\" and \"model\" go with a decoder, not with method %s", name);
-    if ((recipe->bert != NULL) + (recipe->caml != NULL) + (recipe->lora != NULL || recipe->model != NULL) > 1)
-        return error_set(error, "\"bert\", \"caml\" and \"model\" or \"lora\" are different models: leave one");
+    if ((recipe->bert != NULL) + (recipe->caml != NULL) + (recipe->linear != NULL) +
+            (recipe->lora != NULL || recipe->model != NULL) >
+        1)
+        return error_set(error,
+                         "\"bert\", \"caml\", \"linear\" and \"model\" or \"lora\" are different models: leave one");
     return check_writing_sections(recipe, error) && check_grpo(recipe, error) &&
            (recipe->bert == NULL || check_bert(recipe->bert, error)) &&
-           (recipe->caml == NULL || check_caml(recipe->caml, error));
+           (recipe->caml == NULL || check_caml(recipe->caml, error)) &&
+           (recipe->linear == NULL || check_linear(recipe->linear, error));
 }
 
 static bool check_recipe(const struct recipe *recipe, struct error *error) {

@@ -21,6 +21,7 @@ enum method {
     METHOD_TOKENIZER,
     METHOD_BERT,
     METHOD_CAML,
+    METHOD_LINEAR,
     METHOD_LM,
     METHOD_SFT,
     METHOD_DPO,
@@ -65,6 +66,11 @@ struct recipe_caml {
     int64_t minimum_count; /* a word that the training texts hold less often is unknown */
 };
 
+struct recipe_linear {
+    int64_t pair_buckets;  /* that pairs of neighbouring words are hashed into; 0: words alone */
+    int64_t minimum_count; /* a word that the training texts hold less often is unknown */
+};
+
 struct recipe_lora {
     int64_t rank;
     double alpha, dropout;
@@ -104,6 +110,7 @@ struct recipe {
     struct recipe_model *model;         /* NULL: the model is opened */
     struct recipe_bert *bert;           /* the same for method bert */
     struct recipe_caml *caml;           /* method caml */
+    struct recipe_linear *linear;       /* method linear */
     struct recipe_lora *lora;           /* NULL: all weights are trained */
     struct recipe_objective *objective; /* NULL: cross-entropy */
     struct recipe_train *train;

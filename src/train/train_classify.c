@@ -27,19 +27,6 @@ static struct batch pack(struct training *training, const struct encoded *from, 
     return (struct batch){.T = t, .N = end - first, .tokens = training->tokens, .offsets = training->offsets};
 }
 
-/* A row of sequences, order[first …] or first …, that ranks share out by their tokens. */
-struct row {
-    const struct encoded *from;
-    const uint32_t *order;
-    int64_t first;
-};
-
-static int64_t sequence_tokens(const void *context, int64_t index) {
-    const struct row *row = context;
-    const size_t sequence = row->order == NULL ? (size_t)(row->first + index) : row->order[row->first + index];
-    return row->from->starts[sequence + 1] - row->from->starts[sequence];
-}
-
 static double sum_losses(const struct training *training, int64_t N) {
     double sum = 0;
     for (int64_t n = 0; n < N; n++) sum += (double)training->losses[n];
@@ -50,13 +37,12 @@ static double sum_losses(const struct training *training, int64_t N) {
  * into. */
 static bool batch_gradient(struct training *training, int64_t first, int64_t end, double *mean, struct error *error) {
     const struct network *network = &training->network;
-    const struct row sequences = {&training->data, training->order, first};
     const float share = 1.0f / (float)(end - first);
     double loss = 0;
     int64_t from, stop;
     (void)error;
-    cluster_share(end - first, sequence_tokens, &sequences, &from, &stop);
-    for (from += first, stop += first; from < stop;) {
+    training_share(training->data.starts, 1, training->order, first, end, &from, &stop);
+    while (from < stop) {
         const int64_t to = training_micro_end(training, training->data.starts, 1, training->order, from, stop);
         const struct batch batch = pack(training, &training->data, training->order, from, to);
         const uint64_t dropout = training_dropout_seed(training, from - first);
@@ -76,13 +62,12 @@ static bool batch_gradient(struct training *training, int64_t first, int64_t end
 static bool evaluate_dev(struct training *training, struct training_dev *dev, struct error *error) {
     const struct network *network = &training->network;
     const int64_t count = (int64_t)training->dev.count;
-    const struct row sequences = {&training->dev, NULL, 0};
     struct classify *classify = training->context;
     struct objective_hits hits = {0};
     double sum = 0;
     int64_t from, stop;
     (void)error;
-    cluster_share(count, sequence_tokens, &sequences, &from, &stop);
+    training_share(training->dev.starts, 1, NULL, 0, count, &from, &stop);
     while (from < stop) {
         const int64_t to = training_micro_end(training, training->dev.starts, 1, NULL, from, stop);
         const struct batch batch = pack(training, &training->dev, NULL, from, to);
@@ -109,7 +94,6 @@ static void log_dev(const struct training *training, struct text *line) {
 
 bool train_classify(const struct train_settings *settings, struct error *error) {
     static const struct training_method method = {.task = "classify",
-                                                  .shared = true,
                                                   .open_data = stays_open_data,
                                                   .plan_buffers = stays_plan_buffers,
                                                   .open_buffers = stays_open_buffers,

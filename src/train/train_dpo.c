@@ -3,6 +3,7 @@
 #include "train/train_dpo.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "train/cluster.h"
 #include "train/dpo_loss.h"
 #include "train/lm_training.h"
 #include "train/policy.h"
@@ -77,9 +78,11 @@ static void compare(struct dpo *dpo, const struct training *training, const stru
     dpo_loss(sums, dpo->pairs.coefficients, &pairs, share);
 }
 
+/* Means over the pairs of all ranks. */
 static struct dpo_means means_of(const struct dpo_sums *sums) {
-    const double pairs = (double)sums->pairs;
-    return (struct dpo_means){sums->chosen / pairs, sums->rejected / pairs, (double)sums->right / pairs};
+    double all[] = {sums->chosen, sums->rejected, (double)sums->right, (double)sums->pairs};
+    cluster_sum_doubles(all, 4);
+    return (struct dpo_means){all[0] / all[3], all[1] / all[3], all[2] / all[3]};
 }
 
 /* Every token of a completion has the coefficient of its pair, with the sign of its side. */
@@ -99,16 +102,21 @@ static bool gradient(struct training *training, int64_t first, int64_t end, doub
     struct dpo *dpo = training->context;
     const struct examples *data = &dpo->lm.data;
     struct dpo_sums sums = {0};
-    for (int64_t from = first; from < end;) {
-        const int64_t to = training_micro_end(training, data->starts, 3, training->order, from, end);
+    int64_t from, stop;
+    bool done = true;
+    training_share(data->starts, 3, training->order, first, end, &from, &stop);
+    while (done && from < stop) {
+        const int64_t to = training_micro_end(training, data->starts, 3, training->order, from, stop);
         const uint64_t dropout = training_dropout_seed(training, from - first);
-        if (!score(dpo, data, training->order, from, to, dropout, error)) return false;
+        done = score(dpo, data, training->order, from, to, dropout, error);
+        if (!done) break;
         compare(dpo, training, &dpo->data, training->order, from, to, 1.0 / (double)(end - first), &sums);
         spread_coefficients(dpo, data, training->order, from, to);
         policy_backward(&dpo->policy, dpo->coefficients);
         training->step_tokens += dpo->policy.batch.batch.T;
         from = to;
     }
+    if (!cluster_agree(done, error)) return false;
     dpo->step = means_of(&sums);
     *loss = sums.loss;
     return true;
@@ -119,13 +127,18 @@ static bool evaluate(struct training *training, struct training_dev *result, str
     const struct examples *dev = &dpo->lm.dev;
     const int64_t count = (int64_t)dev->count;
     struct dpo_sums sums = {0};
-    for (int64_t from = 0; from < count;) {
-        const int64_t to = training_micro_end(training, dev->starts, 3, NULL, from, count);
-        if (!score(dpo, dev, NULL, from, to, 0, error)) return false;
-        compare(dpo, training, &dpo->dev, NULL, from, to, 1.0 / (double)count, &sums);
+    int64_t from, stop;
+    bool done = true;
+    training_share(dev->starts, 3, NULL, 0, count, &from, &stop);
+    while (done && from < stop) {
+        const int64_t to = training_micro_end(training, dev->starts, 3, NULL, from, stop);
+        done = score(dpo, dev, NULL, from, to, 0, error);
+        if (done) compare(dpo, training, &dpo->dev, NULL, from, to, 1.0 / (double)count, &sums);
         from = to;
     }
+    if (!cluster_agree(done, error)) return false;
     dpo->evaluated = means_of(&sums);
+    cluster_sum_doubles(&sums.loss, 1);
     *result = (struct training_dev){sums.loss, dpo->evaluated.right, "of pairs in order", "dev_accuracy"};
     return true;
 }
@@ -170,26 +183,32 @@ static size_t plan_buffers(struct training *training) {
            (5 * (size_t)training->micro_sequences + 2 * (dpo->lm.data.count + dpo->lm.dev.count)) * sizeof(double);
 }
 
-/* The weights are still those that the run is started from, on resume too. */
+/* Every rank scores its share of the pairs and gets the others'. The weights are still those that the run is started
+ * from, on resume too. */
 static bool score_reference(struct training *training, const struct examples *examples, struct reference *reference,
                             struct error *error) {
     struct dpo *dpo = training->context;
     struct progress progress;
     const int64_t count = (int64_t)examples->count;
+    int64_t first, from, stop;
     bool done = true;
-    progress_start(&progress, "reference", "pairs", (uint64_t)count);
-    for (int64_t from = 0; done && from < count;) {
-        const int64_t to = training_micro_end(training, examples->starts, 3, NULL, from, count);
+    training_share(examples->starts, 3, NULL, 0, count, &first, &stop);
+    progress_start(&progress, "reference", "pairs", (uint64_t)(stop - first));
+    for (from = first; done && from < stop;) {
+        const int64_t to = training_micro_end(training, examples->starts, 3, NULL, from, stop);
         done = score(dpo, examples, NULL, from, to, 0, error);
         for (int64_t i = from; done && i < to; i++) {
             reference->chosen[i] = dpo->pairs.chosen[i - from];
             reference->rejected[i] = dpo->pairs.rejected[i - from];
         }
         from = to;
-        progress_update(&progress, (uint64_t)from);
+        progress_update(&progress, (uint64_t)(from - first));
     }
     progress_finish(&progress);
-    return done;
+    if (!cluster_agree(done, error)) return false;
+    cluster_sum_doubles(reference->chosen, count);
+    cluster_sum_doubles(reference->rejected, count);
+    return true;
 }
 
 static bool open_buffers(struct training *training, struct error *error) {
@@ -204,12 +223,12 @@ static bool open_buffers(struct training *training, struct error *error) {
     bool done = dpo->log_p != NULL && dpo->coefficients != NULL;
     for (int i = 0; i < 5; i++) done = (*of_batch[i] = memory_alloc(N, sizeof(double))) != NULL && done;
     for (int i = 0; i < 4; i++)
-        done = (*of_data[i] = memory_alloc(i < 2 ? dpo->lm.data.count : dpo->lm.dev.count, sizeof(double))) != NULL &&
-               done;
-    if (!done) return memory_error(error, training->buffer_bytes, "a micro-batch of pairs");
-    return decoder_run_open_planned(&dpo->run, &training->decoder, &training->plan, error) &&
-           policy_open(&dpo->policy, &training->decoder, dpo->run, &room, error) &&
-           score_reference(training, &dpo->lm.data, &dpo->data, error) &&
+        done =
+            (*of_data[i] = memory_zero(i < 2 ? dpo->lm.data.count : dpo->lm.dev.count, sizeof(double))) != NULL && done;
+    if (!done) memory_error(error, training->buffer_bytes, "a micro-batch of pairs");
+    done = done && decoder_run_open_planned(&dpo->run, &training->decoder, &training->plan, error) &&
+           policy_open(&dpo->policy, &training->decoder, dpo->run, &room, error);
+    return cluster_agree(done, error) && score_reference(training, &dpo->lm.data, &dpo->data, error) &&
            score_reference(training, &dpo->lm.dev, &dpo->dev, error);
 }
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "train/cluster.h"
 #include "train/encoded.h"
 #include "train/grpo_training.h"
 #include <math.h>
@@ -225,23 +226,36 @@ static void order(struct training *training, int64_t epoch) {
         encoded_shuffle(training->order, grpo->data.count, (uint64_t)training->settings->recipe->seed, epoch);
 }
 
-/* The groups of this step's stays, from the weights as they stand. */
+static int64_t one(const void *context, int64_t index) {
+    (void)context;
+    (void)index;
+    return 1;
+}
+
+/* Answers weigh more than prompts, and how long they will be nobody knows. */
+void grpo_share(int64_t count, int64_t *from, int64_t *stop) {
+    cluster_share(count, one, NULL, from, stop);
+}
+
+/* This rank's groups of this step's stays, from the weights as they stand. A group does not depend on who samples it.
+ */
 static bool sample(struct training *training, int64_t first, int64_t end, struct error *error) {
     struct grpo *grpo = training->context;
-    for (int64_t i = first; i < end; i++) {
-        const struct stay_prompt *stay = &grpo->data.items[training->order[i]];
-        grpo->stays[i - first] =
-            (struct group_stay){{stay->ids.ids, (int64_t)stay->ids.count}, stay->gold, stay->index};
+    int64_t from, stop;
+    grpo_share(end - first, &from, &stop);
+    for (int64_t i = from; i < stop; i++) {
+        const struct stay_prompt *stay = &grpo->data.items[training->order[first + i]];
+        grpo->stays[i - from] = (struct group_stay){{stay->ids.ids, (int64_t)stay->ids.count}, stay->gold, stay->index};
     }
     const double start = time_now();
     const uint64_t before = generator_counts(grpo->generator).generated_tokens;
     generator_forget_prompts(grpo->generator);
-    if (!groups_sample(&grpo->groups, grpo->generator, grpo->stays, end - first, &grpo->sampling, &grpo->rewards,
-                       grpo->catalog, training->step, error))
-        return false;
+    const bool sampled = groups_sample(&grpo->groups, grpo->generator, grpo->stays, stop - from, &grpo->sampling,
+                                       &grpo->rewards, grpo->catalog, training->step, error);
+    if (!cluster_agree(sampled, error)) return false;
     grpo->sampling_seconds = time_now() - start;
     grpo->sampled_tokens = generator_counts(grpo->generator).generated_tokens - before;
-    return grpo_update_start(&grpo->update, &grpo->groups, error) && grpo_report_groups(training, error);
+    return grpo_update_start(&grpo->update, &grpo->groups, error) && grpo_report_groups(training, first + from, error);
 }
 
 static double beta_at(const struct grpo *grpo, const struct training *training) {

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "model/lm_loss.h"
+#include "train/cluster.h"
 #include "train/lm_training.h"
 #include <string.h>
 
@@ -46,16 +47,18 @@ static struct batch pack(struct sft *sft, const struct examples *examples, const
         .T = t, .N = end - first, .tokens = sft->tokens, .offsets = sft->offsets, .rows = sft->rows, .Q = q};
 }
 
+/* This rank's share of the gradient of the mean loss of all predicted tokens of the examples first … end - 1. */
 static bool gradient(struct training *training, int64_t first, int64_t end, double *loss, struct error *error) {
     struct sft *sft = training->context;
     const struct examples *data = &sft->lm.data;
-    int64_t targets = 0;
+    int64_t targets = 0, from, stop;
     double sum = 0;
     (void)error;
     for (int64_t i = first; i < end; i++) targets += target_count(sft, data, training->order[i]);
     for (int64_t i = 0; i < training->micro_rows; i++) sft->coefficients[i] = (float)(1.0 / (double)targets);
-    for (int64_t from = first; from < end;) {
-        const int64_t to = training_micro_end(training, data->starts, 2, training->order, from, end);
+    training_share(data->starts, 2, training->order, first, end, &from, &stop);
+    while (from < stop) {
+        const int64_t to = training_micro_end(training, data->starts, 2, training->order, from, stop);
         const struct batch batch = pack(sft, data, training->order, from, to);
         const float *hidden =
             decoder_hidden_forward(&training->decoder, sft->run, &batch, training_dropout_seed(training, from - first));
@@ -74,11 +77,12 @@ static bool gradient(struct training *training, int64_t first, int64_t end, doub
 static bool evaluate(struct training *training, struct training_dev *result, struct error *error) {
     struct sft *sft = training->context;
     const struct examples *dev = &sft->lm.dev;
-    int64_t targets = 0, right = 0;
+    int64_t targets = 0, right = 0, from, stop;
     double sum = 0;
     (void)error;
-    for (int64_t from = 0; from < (int64_t)dev->count;) {
-        const int64_t to = training_micro_end(training, dev->starts, 2, NULL, from, (int64_t)dev->count);
+    training_share(dev->starts, 2, NULL, 0, (int64_t)dev->count, &from, &stop);
+    while (from < stop) {
+        const int64_t to = training_micro_end(training, dev->starts, 2, NULL, from, stop);
         const struct batch batch = pack(sft, dev, NULL, from, to);
         const struct lm_rows rows = {batch.Q, decoder_hidden_forward(&training->decoder, sft->run, &batch, 0),
                                      sft->targets, 1};
@@ -90,8 +94,9 @@ static bool evaluate(struct training *training, struct training_dev *result, str
         targets += batch.Q;
         from = to;
     }
-    *result = (struct training_dev){sum / (double)targets, (double)right / (double)targets, "token accuracy",
-                                    "dev_token_accuracy"};
+    double sums[] = {sum, (double)right, (double)targets};
+    cluster_sum_doubles(sums, 3);
+    *result = (struct training_dev){sums[0] / sums[2], sums[1] / sums[2], "token accuracy", "dev_token_accuracy"};
     return true;
 }
 

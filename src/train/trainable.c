@@ -16,19 +16,25 @@ static bool count_words(struct word_counts *counts, const struct dataset *datase
     return true;
 }
 
+static int64_t minimum_count(const struct training *training) {
+    const struct recipe *recipe = training->settings->recipe;
+    return training->family == NETWORK_CAML ? recipe->caml->minimum_count : recipe->linear->minimum_count;
+}
+
 static bool learn_words(struct training *training, struct error *error) {
     const struct train_settings *settings = training->settings;
     struct dataset dataset = {0};
     struct word_counts *counts = NULL;
     char path[4096];
     if (settings->model != NULL || settings->tokenizer != NULL) {
-        error_usage(error, "%s is not for method caml", settings->model != NULL ? "--model" : "--tokenizer");
-        return error_hint(error, "CAML is made from scratch, and its words are learned from the training texts");
+        error_usage(error, "%s is not for method %s", settings->model != NULL ? "--model" : "--tokenizer",
+                    training->family == NETWORK_CAML ? "caml" : "linear");
+        return error_hint(error, "the model is made from scratch, and its words are learned from the training texts");
     }
     bool done = join(path, sizeof path, settings->data, "train.jsonl", error) && dataset_load(&dataset, path, error) &&
                 word_counts_open(&counts, error);
     done = done && ((count_words(counts, &dataset, error) &&
-                     words_learn(&training->words, counts, settings->recipe->caml->minimum_count, error)) ||
+                     words_learn(&training->words, counts, minimum_count(training), error)) ||
                     error_context(error, "%s", path));
     word_counts_close(counts);
     dataset_free(&dataset);
@@ -44,13 +50,14 @@ static bool find_family(struct training *training, struct error *error) {
     training->family = NETWORK_DECODER;
     if (recipe->method == METHOD_BERT || recipe->bert != NULL) training->family = NETWORK_BERT;
     if (recipe->method == METHOD_CAML || recipe->caml != NULL) training->family = NETWORK_CAML;
+    if (recipe->method == METHOD_LINEAR || recipe->linear != NULL) training->family = NETWORK_LINEAR;
     if (recipe->method != METHOD_TWO_LABEL || training->family != NETWORK_DECODER || recipe->model != NULL ||
         settings->model == NULL)
         return true;
     if (!network_family_of(&training->family, settings->model, error)) return false;
-    if (training->family == NETWORK_CAML) {
-        error_set(error, "%s: CAML is made from scratch, never opened", settings->model);
-        return error_hint(error, "a section \"caml\" says of what size");
+    if (training->family == NETWORK_CAML || training->family == NETWORK_LINEAR) {
+        error_set(error, "%s: such a model is made from scratch, never opened", settings->model);
+        return error_hint(error, "a section \"caml\" or \"linear\" says of what size");
     }
     return training->family == NETWORK_DECODER || recipe->lora == NULL ||
            error_set(error, "%s: \"lora\" is there for decoders, and this model is a BERT", settings->model);
@@ -59,7 +66,7 @@ static bool find_family(struct training *training, struct error *error) {
 bool trainable_open_reader(struct training *training, struct error *error) {
     const struct train_settings *settings = training->settings;
     if (!find_family(training, error)) return false;
-    if (training->family == NETWORK_CAML) return learn_words(training, error);
+    if (training->family == NETWORK_CAML || training->family == NETWORK_LINEAR) return learn_words(training, error);
     training->tokenizer_directory = settings->tokenizer != NULL ? settings->tokenizer : settings->model;
     if (training->tokenizer_directory == NULL) {
         error_set(error, "a model from scratch needs a tokenizer");
@@ -105,6 +112,17 @@ static bool open_bert(struct training *training, struct error *error) {
            encoder_train_all(&training->encoder, error);
 }
 
+/* Its feature weights are those of the training texts as they are read. */
+static bool make_linear(struct training *training, struct error *error) {
+    const struct linear_bag_config config = {.V = (int64_t)text_reader_vocabulary(&training->reader),
+                                             .buckets = training->settings->recipe->linear->pair_buckets,
+                                             .labels = training->objective.outputs};
+    const struct encoded *data = &training->data;
+    training->network = network_of_linear_bag(&training->linear_bag);
+    return linear_bag_create(&training->linear_bag, &config, error) &&
+           linear_bag_weigh(&training->linear_bag, data->tokens, data->starts, data->count, error);
+}
+
 bool trainable_open_model(struct training *training, struct error *error) {
     const struct recipe *recipe = training->settings->recipe;
     if (training->family == NETWORK_CAML) {
@@ -118,6 +136,7 @@ bool trainable_open_model(struct training *training, struct error *error) {
         training->network = network_of_caml(&training->caml);
         return caml_create(&training->caml, &config, (uint64_t)recipe->seed, error);
     }
+    if (training->family == NETWORK_LINEAR) return make_linear(training, error);
     training->network = network_of_encoder(&training->encoder);
     if (!(recipe->bert != NULL ? make_bert(training, error) : open_bert(training, error))) return false;
     const int64_t ids = (int64_t)text_reader_vocabulary(&training->reader);
@@ -154,6 +173,7 @@ bool trainable_write_reader(const struct training *training, struct error *error
 void trainable_close(struct training *training) {
     encoder_close(&training->encoder);
     caml_close(&training->caml);
+    linear_bag_close(&training->linear_bag);
     words_close(training->words);
     tokenizer_close(training->tokenizer);
 }

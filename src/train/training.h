@@ -41,7 +41,6 @@ struct training_dev {
 struct training_method {
     const char *task; /* of the run card: "classify", "generate" */
     bool causal;      /* the decoder writes text; else it has a head of labels */
-    bool shared;      /* ranks share out a batch, by functions that call the cluster; else there is one rank */
     /* Reads the data and fills training->load. The tokenizer is open and nothing else. */
     bool (*open_data)(struct training *training, struct error *error);
     /* The model is open and its micro-batches are known: the most bytes that open_buffers will take beside the
@@ -50,8 +49,8 @@ struct training_method {
     bool (*open_buffers)(struct training *training, struct error *error);
     /* Fills training->order for an epoch; NULL: shuffled by the recipe's seed. */
     void (*order)(struct training *training, int64_t epoch);
-    /* Adds to the gradients, which are zero, those of the update over training->order[first … end); its loss. Of a
-     * shared method: this rank's part of both. */
+    /* Adds to the gradients, which are zero, those of the update over training->order[first … end); its loss.
+     * Of both this rank's part: ranks share a batch out among them. */
     bool (*gradient)(struct training *training, int64_t first, int64_t end, double *loss, struct error *error);
     bool (*evaluate)(struct training *training, struct training_dev *dev, struct error *error);
     /* Appends members, each with ", " before it, to the log line of the step whose gradient was just computed; NULL: it
@@ -73,15 +72,16 @@ struct training {
     bool goes_on;    /* --model is an adapter run, whose adapter is trained on */
     struct tokenizer *tokenizer;
     const char *tokenizer_directory;
-    struct words *words;       /* of CAML, instead of a tokenizer */
+    struct words *words;       /* of CAML and linear, instead of a tokenizer */
     struct text_reader reader; /* over either of them */
     struct labels labels;
     struct encoded data, dev;   /* of a classifier */
     struct objective objective; /* likewise */
     enum network_family family; /* of what is trained */
-    struct decoder decoder;     /* one of these three is what is trained… */
+    struct decoder decoder;     /* one of these four is what is trained… */
     struct encoder encoder;
     struct caml caml;
+    struct linear_bag linear_bag;
     struct network network; /* …through this */
     struct lora_settings lora;
     struct adamw optimizer;
@@ -127,6 +127,11 @@ void training_print_plan(const struct training *training);
 /* Puts what stands in a run directory from the start beside the recipe: tokenizer, config.json, casemix.json, and what
  * belongs to the method. */
 bool training_write_files(const struct training *training, struct error *error);
+
+/* Which of the items first … end - 1 of the order (NULL: of the data) this rank takes: from … stop - 1, so that all
+ * ranks have about as many tokens. Item i has those from starts[i * stride] to starts[(i + 1) * stride]. */
+void training_share(const int64_t *starts, int64_t stride, const uint32_t *order, int64_t first, int64_t end,
+                    int64_t *from, int64_t *stop);
 
 /* Where the micro-batch that begins at place `first` of the order (NULL: that of the data) ends: as many items as its
  * tokens and sequences hold, at least one. The tokens of item i begin at starts[i * stride]. */

@@ -245,14 +245,47 @@
         one.mistaken_for ? `${code(one.mistaken_for)} ${one.mistaken_title} (${one.mistaken_stays})` : ""])));
   };
 
+  /* The note with what carries the first prediction on a ground and what speaks for the true DRG underlined. */
+  const marked = (pieces) => {
+    const node = make("div", { class: "note" });
+    const largest = [1, 2].map((which) => Math.max(0, ...pieces.map((piece) => piece[which] || 0)));
+    for (const [text, first, truth] of pieces) {
+      if (!first && !truth) {
+        node.append(text);
+        continue;
+      }
+      const mark = make("mark", { title: [first && `first prediction ${first.toFixed(2)}`, truth && `true DRG ${truth.toFixed(2)}`].filter(Boolean).join(", ") }, text);
+      if (first) mark.style.background = `rgba(var(--mark), ${(0.22 + 0.5 * first / largest[0]).toFixed(3)})`;
+      if (truth) mark.className = "truth";
+      node.append(mark);
+    }
+    return node;
+  };
+
   const examples = () => {
     if (!data.examples.length) return;
     const node = section("Examples", "The surest wrong predictions and the least sure right ones, with the beginning of the note.");
+    if (data.examples.some((one) => one.pieces))
+      node.append(make("div", { class: "key" },
+        make("span", {}, make("mark", { style: "background:rgba(var(--mark), 0.6)" }, "words"), " a tenth of all: they carry the first prediction, the stronger the colour, the more"),
+        make("span", {}, make("mark", { class: "truth" }, "words"), " speak for the true DRG, where that is another one")));
     for (const one of data.examples) {
       const lines = one.predictions.map((p) => `${String(p.drg).padStart(3, "0")}  ${percent(p.p)}`).join("   ");
       node.append(make("h3", {}, `${one.right ? "Right" : "Wrong"}: DRG ${String(one.drg).padStart(3, "0")} ${one.title}`),
-        make("p", {}, lines), make("pre", {}, one.text));
+        make("p", {}, lines), one.pieces ? marked(one.pieces) : make("pre", {}, one.text));
     }
+  };
+
+  /* Of the deletion test: what the first DRG's probability falls by without words. */
+  const evidence = (evaluation) => {
+    const test = evaluation.deletion;
+    if (!test) return;
+    const points = (x) => (100 * x).toFixed(1);
+    const cell = (effect, name) => `${points(effect[name])} (${range(effect[name + "_interval"], points)})`;
+    const node = section("Evidence", `Points by which the probability of the first DRG falls without the words that evidence by ${test.method} calls strongest, and without as many words at random (${test.draws} draws each). ${count(test.stays)} stays, ${number(test.words, 0)} words a note.`);
+    node.append(table([["Words left out", true], ["Strongest", true], ["Random", true], ["Difference", true], ["Another first DRG: strongest", true], ["random", true]],
+      test.shares.map((one) => [`${one.percent} %`, cell(one.p, "strongest"), cell(one.p, "random"), cell(one.p, "lead"),
+        percent(one.changed.strongest), percent(one.changed.random)])));
   };
 
   const recipe = () => {
@@ -272,7 +305,7 @@
   flow();
   training();
   if (data.evaluation && data.evaluation.acc1 !== undefined)
-    for (const part of [metrics, probabilities, groups, confusions, worst]) part(data.evaluation);
+    for (const part of [metrics, probabilities, groups, confusions, worst, evidence]) part(data.evaluation);
   examples();
   recipe();
   const draw = () => charts.forEach((one) => one());
