@@ -120,12 +120,14 @@ static bool take(void *context, const struct question *question, struct error *e
     return true;
 }
 
+/* Batches of other sizes round otherwise. Of a handful of tokens the draw is the same all the same; of thousands that
+ * are nearly alike it now and then falls on the neighbour. */
 static void ask(struct taken *taken, int64_t batch, double temperature) {
     const struct asking_settings settings = {
         .samples = 3,
         .max_tokens = TOKENS,
         .batch = batch,
-        .sampling = {.temperature = temperature, .top_p = 1, .repetition_penalty = 1},
+        .sampling = {.temperature = temperature, .top_k = 4, .top_p = 1, .repetition_penalty = 1},
         .seed = 5};
     struct asking *asking;
     struct error error = {0};

@@ -2,6 +2,8 @@
 #include "base/rng.h"
 #include "base/threads.h"
 #include "tensor/attention.h"
+#include "tensor/processor.h"
+#include "tensor/tile.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -219,8 +221,55 @@ static void enormous_scores_stay_finite(void **state) {
     attention_free(&a);
 }
 
+enum { DEPTH = 37, COLS = 112 };
+
+/* A product of `rows` rows, A as it lies or transposed, against double precision; the last row's first columns alone
+ * have the same bits. */
+static void check_tile_product(int64_t rows, bool transposed) {
+    float *a = noise(rows * DEPTH), *b = noise(DEPTH * COLS), *c = noise(rows * COLS), *want = noise(rows * COLS);
+    float alone[LANES];
+    const struct operand operand = {a, transposed ? 1 : DEPTH, transposed ? rows : 1};
+    memcpy(want, c, (size_t)(rows * COLS) * sizeof *c);
+    memcpy(alone, c + (rows - 1) * COLS, sizeof alone);
+    tile_product(c, COLS, operand, b, COLS, rows, DEPTH, COLS);
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t j = 0; j < COLS; j++) {
+            double sum = (double)want[r * COLS + j], size = fabs(sum);
+            for (int64_t k = 0; k < DEPTH; k++) {
+                const double term =
+                    (double)a[r * operand.row_stride + k * operand.depth_stride] * (double)b[k * COLS + j];
+                sum += term;
+                size += fabs(term);
+            }
+            assert_true(fabs((double)c[r * COLS + j] - sum) < 1e-6 * size);
+        }
+    }
+    const struct operand last = {a + (rows - 1) * operand.row_stride, operand.row_stride, operand.depth_stride};
+    tile_product(alone, LANES, last, b, COLS, 1, DEPTH, LANES);
+    assert_memory_equal(alone, c + (rows - 1) * COLS, sizeof alone);
+    free(a), free(b), free(c), free(want);
+}
+
+static void every_instruction_set_multiplies_tiles_alike(void **state) {
+    (void)state;
+    for (int limit = INSTRUCTIONS_PLAIN; limit <= INSTRUCTIONS_VNNI; limit++) {
+        processor_limit((enum instructions)limit);
+        for (int64_t rows = 1; rows <= 9; rows++) {
+            check_tile_product(rows, false);
+            check_tile_product(rows, true);
+        }
+    }
+}
+
+static int all_instructions(void **state) {
+    (void)state;
+    processor_limit(INSTRUCTIONS_VNNI);
+    return 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(every_instruction_set_multiplies_tiles_alike, all_instructions),
         cmocka_unit_test(ragged_sequences_agree_with_the_plain_version),
         cmocka_unit_test(long_sequences_and_large_heads_agree_with_the_plain_version),
         cmocka_unit_test(chosen_queries_agree_with_the_plain_version),

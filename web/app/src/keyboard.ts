@@ -1,7 +1,7 @@
 /* Keyboard shortcuts. A view lists what it can do; the same list drives the handler and the help sheet. Single keys are
  * left alone in fields, which Escape leaves, and can be switched off as a whole (WCAG 2.1.4). */
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { singleKeys } from "./settings";
 
 export interface Shortcut {
@@ -66,11 +66,12 @@ export function startKeyboard(): void {
   document.addEventListener("keydown", onKeyDown);
 }
 
-/** Puts a group of shortcuts in force while the calling component is shown. */
+/** Puts a group of shortcuts in force while the calling component is shown: before the browser paints it, so that a key
+ *  pressed at the sight of a view never goes nowhere. */
 export function useShortcuts(name: string, shortcuts: Shortcut[]): void {
   const latest = useRef(shortcuts);
   latest.current = shortcuts;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const group: ShortcutGroup = {
       name,
       shortcuts: latest.current.map((shortcut, index) => ({ ...shortcut, run: () => latest.current[index]?.run() })),

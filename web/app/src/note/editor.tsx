@@ -1,6 +1,6 @@
 /* The empty desk: a field to paste a note into, a file to open or drop, the example. A note that is pasted (anywhere on
  * the page) or dropped is coded at once; one that is typed or changed waits for the button. */
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { session } from "../server/connection";
 import { clearDesk, codeNote, fault, layDown, note, phase } from "./desk";
 import { nextExample } from "./examples";
@@ -34,7 +34,7 @@ function onPaste(event: ClipboardEvent): void {
 }
 
 export function usePaste(): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.addEventListener("paste", onPaste);
     return () => document.removeEventListener("paste", onPaste);
   }, []);
@@ -44,7 +44,7 @@ export function Editor() {
   const file = useRef<HTMLInputElement>(null);
   const field = useRef<HTMLTextAreaElement>(null);
   const busy = phase.value === "coding";
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (phase.value === "editing" && note.value.text !== "") field.current?.focus();
   }, []);
   return (

@@ -1,6 +1,6 @@
 /* A modal dialog on the browser's own <dialog>: it keeps the focus, closes on Escape, and gives the focus back. */
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export function Dialog({ title, name, onClose, children }: {
   title: string;
@@ -9,7 +9,7 @@ export function Dialog({ title, name, onClose, children }: {
   children: ComponentChildren;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     dialog.current!.showModal();
     return () => {

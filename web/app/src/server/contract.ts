@@ -1,5 +1,10 @@
 /* Written by tools/contract.mjs from src/serve/openapi.json; not to be edited. */
 
+/** A resource of FHIR 4.0.1 in JSON */
+export type FhirResource = {
+  resourceType: string;
+};
+
 /** Every answer of 400 and above. */
 export type Error = {
   error: {
