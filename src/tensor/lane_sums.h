@@ -1,7 +1,18 @@
-/* What the kernels of few rows share: the sums of the lanes of sixteen vectors at once, by a tree of shuffles, and
- * hints to processor and compiler. */
+/* What the kernels of few rows and of tiles share: compiler vectors as wide as the registers of SSE, AVX2 and AVX-512
+ * (of wider ones the compiler keeps sums in memory), the sums of their lanes by a tree of shuffles, and hints to
+ * processor and compiler. */
 #ifndef CASEMIX_TENSOR_LANE_SUMS_H
 #define CASEMIX_TENSOR_LANE_SUMS_H
+
+#include <stdint.h>
+
+/* Loads and stores need no more alignment than an element has. */
+typedef float four_lanes __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float eight_lanes __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float sixteen_lanes __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint32_t four_words __attribute__((vector_size(16), aligned(2), may_alias));
+typedef uint32_t eight_words __attribute__((vector_size(32), aligned(2), may_alias));
+typedef uint32_t sixteen_words __attribute__((vector_size(64), aligned(2), may_alias));
 
 /* One step of a transposing sum: lanes of a and b folded to half as many sums each, a's before b's in every group of
  * `width` lanes. */
@@ -24,6 +35,21 @@
         for (int i_ = 0; i_ < 4; i_++) four_[i_] = FOLD_4(eight_[2 * i_], eight_[2 * i_ + 1]);  \
         for (int i_ = 0; i_ < 2; i_++) two_[i_] = FOLD_2(four_[2 * i_], four_[2 * i_ + 1]);     \
         *(TYPE *)(out) = FOLD_1(two_[0], two_[1]);                                              \
+    } while (0)
+
+/* The same for `count` vectors of four lanes, a multiple of four. */
+#define SUM_FOUR_LANES(out, vectors, count)                                                                    \
+    do {                                                                                                       \
+        for (int i_ = 0; i_ < (count); i_ += 4) {                                                              \
+            const four_lanes a_ = (vectors)[i_], b_ = (vectors)[i_ + 1], c_ = (vectors)[i_ + 2],               \
+                             d_ = (vectors)[i_ + 3];                                                           \
+            const four_lanes ab_ = __builtin_shufflevector(a_, b_, 0, 1, 4, 5) +                               \
+                                   __builtin_shufflevector(a_, b_, 2, 3, 6, 7),                                \
+                             cd_ = __builtin_shufflevector(c_, d_, 0, 1, 4, 5) +                               \
+                                   __builtin_shufflevector(c_, d_, 2, 3, 6, 7);                                \
+            *(four_lanes *)((out) + i_) =                                                                      \
+                __builtin_shufflevector(ab_, cd_, 0, 2, 4, 6) + __builtin_shufflevector(ab_, cd_, 1, 3, 5, 7); \
+        }                                                                                                      \
     } while (0)
 
 /* Asks for weights ahead. Many rows compute while they wait, and the first cache is full of what they compute with: the

@@ -4,7 +4,6 @@
 #include "tensor/lane_sums.h"
 #include "tensor/processor.h"
 #include "tensor/small_product.h"
-#include "tensor/tile.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,7 +84,7 @@ TARGET_BF16 INLINE void block_product(const struct bf16_job *job, int64_t t0, in
         }
     }
     float dots[16];
-    SUM_LANES(dots, lanes, (lanes *)sums);
+    SUM_LANES(dots, sixteen_lanes, (sixteen_lanes *)sums);
     for (int m = 0; m < M; m++) {
         float *to = job->y + (t0 + m) * job->O + o;
         for (int n = 0; n < N; n++) to[n] = (job->accumulate ? to[n] : 0.0f) + dots[m * N + n];

@@ -4,9 +4,6 @@
 #include "tensor/lane_sums.h"
 #include "tensor/processor.h"
 
-typedef float four_lanes __attribute__((vector_size(16), aligned(sizeof(float)), may_alias));
-typedef float eight_lanes __attribute__((vector_size(32), aligned(sizeof(float)), may_alias));
-
 #define SET(name) plain_##name
 #define TARGET
 #define VECTOR four_lanes
@@ -25,7 +22,7 @@ typedef float eight_lanes __attribute__((vector_size(32), aligned(sizeof(float))
 
 #define SET(name) avx512_##name
 #define TARGET TARGET_AVX512
-#define VECTOR lanes
+#define VECTOR sixteen_lanes
 #define VECTOR_LANES 16
 #define WIDE 4
 #define TALL 4

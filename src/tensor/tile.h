@@ -13,9 +13,6 @@ enum { LANES = 16 };
  * across two costs two loads. */
 #define TILE_ALIGNED _Alignas(64)
 
-/* Loads and stores need no more alignment than a float has. */
-typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float)), may_alias));
-
 /* A strided operand: element (row, depth) is data[row * row_stride + depth * depth_stride]; strides swapped, it is the
  * transpose. */
 struct operand {
