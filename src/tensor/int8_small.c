@@ -1,8 +1,9 @@
 /* Few rows of unsigned bytes times a signed weight, exact in 32 bits: with AVX-512 VNNI sixty-four products an
- * instruction, else plain loops that the compiler vectorises. */
+ * instruction, with AVX2 sixteen, else plain loops that the compiler vectorises. */
 #include "tensor/int8_kernels.h"
 #include "tensor/lane_sums.h"
 #include "tensor/processor.h"
+#include <stdbool.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -69,12 +70,66 @@ static void kernel_plain(int32_t *acc, int64_t lda, const uint8_t *group, const 
     plain_rows(acc, lda, group, weight, I, count, M);
 }
 
-TARGET_AVX2 static void kernel_avx2(int32_t *acc, int64_t lda, const uint8_t *group, const int8_t *weight, int64_t I,
-                                    int64_t count, int64_t M) {
-    plain_rows(acc, lda, group, weight, I, count, M);
+#if defined(__x86_64__)
+
+/* M rows by N weight rows, M * N <= 8: sixteen bytes widened to sixteen bits and multiplied in pairs, which cannot
+ * overflow as pairs of bytes do. */
+TARGET_AVX2 INLINE void avx2_step(__m256i *sums, const uint8_t *u, const int8_t *weight, int64_t stride, const int M,
+                                  const int N) {
+    for (int part = 0; part < INT8_STEP; part += 16) {
+        __m256i w[4];
+        for (int n = 0; n < N; n++)
+            w[n] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(weight + n * stride + part)));
+        for (int m = 0; m < M; m++) {
+            const __m256i a = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(u + m * INT8_STEP + part)));
+            for (int n = 0; n < N; n++) sums[m * N + n] = _mm256_add_epi32(sums[m * N + n], _mm256_madd_epi16(a, w[n]));
+        }
+    }
 }
 
-#if defined(__x86_64__)
+TARGET_AVX2 INLINE void avx2_block(int32_t *acc, int64_t lda, const uint8_t *group, const int8_t *weight, int64_t I,
+                                   const int M, const int N) {
+    const int64_t whole = I / INT8_STEP, rest = I % INT8_STEP;
+    __m256i sums[8];
+    for (int i = 0; i < 8; i++) sums[i] = _mm256_setzero_si256();
+    for (int64_t k = 0; k < whole; k++) {
+        for (int n = 0; n < N; n++) ASK_AHEAD(weight + N * I + (k * N + n) * INT8_STEP, false);
+        avx2_step(sums, group + k * M * INT8_STEP, weight + k * INT8_STEP, I, M, N);
+    }
+    if (rest > 0) {
+        int8_t last[4 * INT8_STEP] = {0};
+        for (int n = 0; n < N; n++) memcpy(last + n * INT8_STEP, weight + n * I + whole * INT8_STEP, (size_t)rest);
+        avx2_step(sums, group + whole * M * INT8_STEP, last, INT8_STEP, M, N);
+    }
+    for (int m = 0; m < M; m++) {
+        for (int n = 0; n < N; n++) {
+            const __m256i sum = sums[m * N + n];
+            __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+            half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+            acc[m * lda + n] = _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
+        }
+    }
+}
+
+/* One kernel for each number of rows, with as many weight rows at a time as there are registers for their sums. */
+#define AVX2_KERNEL(M, N)                                                                                          \
+    TARGET_AVX2 static void kernel_avx2_##M(int32_t *acc, int64_t lda, const uint8_t *group, const int8_t *weight, \
+                                            int64_t I, int64_t count) {                                            \
+        int64_t o = 0;                                                                                             \
+        for (; o + N <= count; o += N) avx2_block(acc + o, lda, group, weight + o * I, I, M, N);                   \
+        for (; o < count; o++) avx2_block(acc + o, lda, group, weight + o * I, I, M, 1);                           \
+    }
+AVX2_KERNEL(1, 4)
+AVX2_KERNEL(2, 4)
+AVX2_KERNEL(3, 2)
+AVX2_KERNEL(4, 2)
+
+static void kernel_avx2(int32_t *acc, int64_t lda, const uint8_t *group, const int8_t *weight, int64_t I, int64_t count,
+                        int64_t M) {
+    static void (*const kernels[])(int32_t *, int64_t, const uint8_t *, const int8_t *, int64_t,
+                                   int64_t) = {kernel_avx2_1, kernel_avx2_2, kernel_avx2_3, kernel_avx2_4};
+    kernels[M - 1](acc, lda, group, weight, I, count);
+}
 
 typedef int32_t integer_lanes __attribute__((vector_size(64), aligned(4), may_alias));
 
@@ -148,6 +203,13 @@ static void run_vnni(int32_t *acc, int64_t lda, const uint8_t *group, const int8
         kernel_vnni_4(acc, lda, group, weight, I, count, asking);
         break;
     }
+}
+
+#else
+
+static void kernel_avx2(int32_t *acc, int64_t lda, const uint8_t *group, const int8_t *weight, int64_t I, int64_t count,
+                        int64_t M) {
+    kernel_plain(acc, lda, group, weight, I, count, M);
 }
 
 #endif
