@@ -137,9 +137,7 @@ static void add_table(struct coding *coding, const struct question *question) {
         if (votes > 0)
             text_printf(out, "  %d of %zu answers: %d\n", votes, question->samples, coding->rows[k].drg->code);
     }
-    text_add(out, question->samples > 1 ? "  one of the reasonings: " : "  reasoning: ");
-    text_append(out, reasoning, length);
-    text_add_char(out, '\n');
+    table_add_words(out, question->samples > 1 ? "one of the reasonings" : "reasoning", reasoning, length);
 }
 
 static bool take_answers(void *context, const struct question *question, struct error *error) {

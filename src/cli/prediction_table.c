@@ -1,5 +1,6 @@
 /* Tables for people. */
 #include "cli/prediction_table.h"
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,4 +44,31 @@ void table_add_note(struct text *out, const char *name, int tokens, bool truncat
         table_add_bar(out, rows[i].p);
         text_printf(out, "  %s %7.4f %5.1f  %s\n", title, drg->weight, drg->gmlos, severity_name(drg->severity));
     }
+}
+
+static bool is_blank(char byte) {
+    return (unsigned char)byte <= ' ' || byte == 0x7f;
+}
+
+void table_add_words(struct text *out, const char *label, const char *words, size_t length) {
+    const size_t start = utf8_columns(label, strlen(label)) + 3;
+    size_t column = start;
+    text_printf(out, "  %s:", label);
+    for (size_t at = 0; at < length;) {
+        bool broken = false;
+        for (; at < length && is_blank(words[at]); at++) broken = broken || words[at] == '\n';
+        size_t end = at;
+        while (end < length && !is_blank(words[end])) end++;
+        if (end == at) break;
+        const size_t columns = utf8_columns(words + at, end - at);
+        if (column > start && (broken || column + 1 + columns > TABLE_COLUMNS)) {
+            text_add(out, "\n   ");
+            column = 3;
+        }
+        text_add_char(out, ' ');
+        text_append(out, words + at, end - at);
+        column += 1 + columns;
+        at = end;
+    }
+    text_add_char(out, '\n');
 }

@@ -24,4 +24,8 @@ struct table_row {
 void table_add_note(struct text *out, const char *name, int tokens, bool truncated, bool whole_note,
                     const struct table_row *rows, size_t count);
 
+/* Words behind a label, in lines of TABLE_COLUMNS whose later ones are indented; line ends of the text stay, control
+ * characters, which could move a terminal's cursor, become blanks. */
+void table_add_words(struct text *out, const char *label, const char *words, size_t length);
+
 #endif
