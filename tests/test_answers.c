@@ -116,18 +116,17 @@ static bool take(void *context, const struct question *question, struct error *e
         assert_true(answer->log_probability < 0);
         text_printf(&taken->text, "%s %zu %s\n", question->name, s, generation_end_name(answer->end));
         for (size_t i = 0; i < answer->ids.count; i++) text_printf(&taken->text, " %d", answer->ids.ids[i]);
+        text_add_char(&taken->text, '\n');
     }
     return true;
 }
 
-/* Batches of other sizes round otherwise. Of a handful of tokens the draw is the same all the same; of thousands that
- * are nearly alike it now and then falls on the neighbour. */
-static void ask(struct taken *taken, int64_t batch, double temperature) {
+static void ask(struct taken *taken, int64_t batch, double temperature, int64_t top_k) {
     const struct asking_settings settings = {
         .samples = 3,
         .max_tokens = TOKENS,
         .batch = batch,
-        .sampling = {.temperature = temperature, .top_k = 4, .top_p = 1, .repetition_penalty = 1},
+        .sampling = {.temperature = temperature, .top_k = top_k, .top_p = 1, .repetition_penalty = 1},
         .seed = 5};
     struct asking *asking;
     struct error error = {0};
@@ -141,14 +140,39 @@ static void ask(struct taken *taken, int64_t batch, double temperature) {
     asking_close(asking);
 }
 
+/* How many answers, two lines each, differ. */
+static int answers_apart(const char *a, const char *b) {
+    int apart = 0;
+    while (*a != '\0' && *b != '\0') {
+        const char *ends[2] = {a, b};
+        for (int i = 0; i < 2; i++) {
+            for (int line = 0; line < 2; line++) ends[i] = strchr(ends[i], '\n') + 1;
+        }
+        apart += ends[0] - a != ends[1] - b || memcmp(a, b, (size_t)(ends[0] - a)) != 0;
+        a = ends[0];
+        b = ends[1];
+    }
+    assert_true(*a == *b);
+    return apart;
+}
+
+/* Batches of other sizes are multiplied by other kernels and round otherwise. The largest of the logits is the same all
+ * the same, and so is a draw of a few tokens; of 8,000 that are nearly alike, a draw now and then falls on the
+ * neighbour (in 5 of 60 seeds one of the 36 answers did). */
 static void answers_come_in_order_and_do_not_depend_on_the_batch(void **state) {
     (void)state;
-    for (int t = 0; t < 2; t++) {
+    static const struct {
+        double temperature;
+        int64_t top_k;
+        int apart;
+    } cases[] = {{0, 0, 0}, {1, 4, 0}, {1, 0, 2}};
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         struct taken alone = {.questions = 0}, together = {.questions = 0};
-        ask(&alone, 1, t);
-        ask(&together, 24, t);
+        ask(&alone, 1, cases[c].temperature, cases[c].top_k);
+        ask(&together, 24, cases[c].temperature, cases[c].top_k);
         assert_int_equal(alone.questions, 12);
-        assert_string_equal(alone.text.data, together.text.data);
+        assert_int_equal(together.questions, 12);
+        assert_true(answers_apart(alone.text.data, together.text.data) <= cases[c].apart);
         text_free(&alone.text);
         text_free(&together.text);
     }

@@ -29,10 +29,11 @@ static void words_are_wrapped_within_the_columns_and_indented(void **state) {
 
 static void line_ends_stay_and_control_characters_do_not(void **state) {
     (void)state;
-    static const char words[] = "One.\r\n\nTwo\x1b[2J three\t\x07";
+    static const char words[] = "One.\r\n\nTwo\x1b[2J three\t\x07 \xc2\x9b"
+                                "4 \xc2\xb5g \xc2";
     struct text out = {0};
     table_add_words(&out, "reasoning", words, sizeof words - 1);
-    assert_string_equal(out.data, "  reasoning: One.\n    Two [2J three\n");
+    assert_string_equal(out.data, "  reasoning: One.\n    Two [2J three 4 \xc2\xb5g \xc2\n");
     text_clear(&out);
     table_add_words(&out, "reasoning", "", 0);
     assert_string_equal(out.data, "  reasoning:\n");

@@ -46,8 +46,12 @@ void table_add_note(struct text *out, const char *name, int tokens, bool truncat
     }
 }
 
-static bool is_blank(char byte) {
-    return (unsigned char)byte <= ' ' || byte == 0x7f;
+/* Bytes of the blank or control character at the beginning: those of ASCII, and U+0080 to U+009F in UTF-8; 0 when there
+ * is none. */
+static size_t blank_length(const char *bytes, size_t length) {
+    const unsigned char first = (unsigned char)bytes[0];
+    if (first <= ' ' || first == 0x7f) return 1;
+    return length > 1 && first == 0xc2 && (unsigned char)bytes[1] >= 0x80 && (unsigned char)bytes[1] <= 0x9f ? 2 : 0;
 }
 
 void table_add_words(struct text *out, const char *label, const char *words, size_t length) {
@@ -56,9 +60,10 @@ void table_add_words(struct text *out, const char *label, const char *words, siz
     text_printf(out, "  %s:", label);
     for (size_t at = 0; at < length;) {
         bool broken = false;
-        for (; at < length && is_blank(words[at]); at++) broken = broken || words[at] == '\n';
+        for (size_t blank; at < length && (blank = blank_length(words + at, length - at)) > 0; at += blank)
+            broken = broken || words[at] == '\n';
         size_t end = at;
-        while (end < length && !is_blank(words[end])) end++;
+        while (end < length && blank_length(words + end, length - end) == 0) end++;
         if (end == at) break;
         const size_t columns = utf8_columns(words + at, end - at);
         if (column > start && (broken || column + 1 + columns > TABLE_COLUMNS)) {

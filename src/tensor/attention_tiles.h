@@ -5,6 +5,7 @@
 
 #include "tensor/attention.h"
 #include "tensor/tile.h"
+#include <stdbool.h>
 #include <string.h>
 
 enum {

@@ -205,21 +205,17 @@ static void run_vnni(int32_t *acc, int64_t lda, const uint8_t *group, const int8
     }
 }
 
-#else
-
-static void kernel_avx2(int32_t *acc, int64_t lda, const uint8_t *group, const int8_t *weight, int64_t I, int64_t count,
-                        int64_t M) {
-    kernel_plain(acc, lda, group, weight, I, count, M);
-}
-
 #endif
 
 void int8_small_product(int32_t *acc, int64_t lda, const uint8_t *packed, const int8_t *weight, int64_t I,
                         int64_t count, int64_t T) {
     /* Weight rows that stay in the first cache while all groups go over them. */
     const int64_t piece = I < 4096 ? 16 : 4, groups = (T + GROUP - 1) / GROUP;
+    group_kernel *kernel = kernel_plain;
+#if defined(__x86_64__)
     const enum instructions found = processor_instructions();
-    group_kernel *const kernel = found >= INSTRUCTIONS_AVX2 ? kernel_avx2 : kernel_plain;
+    if (found >= INSTRUCTIONS_AVX2) kernel = kernel_avx2;
+#endif
     for (int64_t o = 0; o < count; o += piece) {
         const int64_t rows = count - o < piece ? count - o : piece;
         for (int64_t g = 0; g < groups; g++) {

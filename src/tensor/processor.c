@@ -1,9 +1,20 @@
 /* Processor features through the compiler's own CPUID reading, which asks the operating system's support too. */
 #include "tensor/processor.h"
+#include <dnnl.h>
 #include <stdio.h>
 #include <string.h>
 
 static enum instructions upper_limit = INSTRUCTIONS_VNNI;
+
+/* What oneDNN multiplies with, which ONEDNN_MAX_CPU_ISA may hold below what there is: products of few rows and of many
+ * then round alike. */
+static enum instructions library_limit(void) {
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
+    static const unsigned sets[] = {dnnl_cpu_isa_avx2, dnnl_cpu_isa_avx512_core, dnnl_cpu_isa_avx512_core_vnni};
+    int found = INSTRUCTIONS_PLAIN;
+    while (found < INSTRUCTIONS_VNNI && (isa & sets[found]) == sets[found]) found++;
+    return (enum instructions)found;
+}
 
 static enum instructions detect(void) {
 #if defined(__x86_64__)
@@ -18,7 +29,13 @@ static enum instructions detect(void) {
 }
 
 enum instructions processor_instructions(void) {
-    const enum instructions found = detect();
+    /* The same from whichever thread asks first. */
+    static _Atomic int known = -1;
+    if (known < 0) {
+        const enum instructions found = detect(), limit = library_limit();
+        known = (int)(found < limit ? found : limit);
+    }
+    const enum instructions found = (enum instructions)known;
     return found < upper_limit ? found : upper_limit;
 }
 

@@ -10,7 +10,8 @@ enum instructions {
     INSTRUCTIONS_VNNI    /* AVX-512 with u8 x s8 dot products */
 };
 
-/* The best set that processor, operating system and compiler share. */
+/* The best set that processor, operating system and compiler share; ONEDNN_MAX_CPU_ISA, oneDNN's own variable, bounds
+ * it too. */
 enum instructions processor_instructions(void);
 
 /* Holds kernels to at most this set, so that tests can compare them. INSTRUCTIONS_VNNI: no limit. */

@@ -3,7 +3,6 @@
 #ifndef CASEMIX_TENSOR_TILE_H
 #define CASEMIX_TENSOR_TILE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* Widths of tiles are multiples of it: the floats of the widest register. */
