@@ -32,7 +32,8 @@ WARNINGS += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 # HARDEN=1 is what Debian builds packages with; paths of the build are left out, so that the same source gives the same bytes.
 HARDEN ?= 0
 HARDENED := $(if $(filter 1,$(HARDEN)),-fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wformat -Werror=format-security -ffile-prefix-map=$(CURDIR)=.)
-OPTIMISE := -O3 -g -fno-math-errno -fno-trapping-math -ffp-contract=fast
+# With sanitizers little is optimised: that is compiled in half the time, and what is undefined still shows.
+OPTIMISE := $(if $(filter 1,$(SAN)),-O1,-O3) -g -fno-math-errno -fno-trapping-math -ffp-contract=fast
 # Tuned for AMD's Zen, gcc makes no fused products of a lone chain of sums; a row's bits would then depend on its company.
 OPTIMISE += $(if $(findstring clang,$(CC)),,--param=avoid-fma-max-bits=0)
 MACHINE := $(if $(filter 1,$(PORTABLE)),-march=x86-64,-march=native)
@@ -53,7 +54,8 @@ LDFLAGS += $(SANITIZE) -fopenmp $(if $(filter 1,$(HARDEN)),-pie -Wl$(comma)-z$(c
 
 sources := $(foreach floor,$(FLOORS),$(wildcard src/$(floor)/*.c))
 objects := $(patsubst %.c,$(B)/%.o,$(filter-out src/cli/main.c,$(sources)))
-TESTS ?= $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+# The longest first: by and large they also run longest, and none is left to run alone at the end.
+TESTS ?= $(patsubst tests/%.c,%,$(shell ls -S tests/test_*.c))
 tests := $(TESTS:%=$(B)/%)
 library := $(B)/libcasemix.a
 

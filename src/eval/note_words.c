@@ -68,7 +68,8 @@ static bool is_list_number(const char *text, size_t length, struct span word) {
 static bool clause_ends(const char *text, size_t length, struct span before, struct span behind, size_t words) {
     size_t feeds = 0, line_start = before.end;
     bool bullet = false;
-    while (line_start > 0 && text[line_start - 1] != '\n') line_start--;
+    /* No further than a short line goes: a note may be a single line of megabytes. */
+    while (line_start > 0 && before.end - line_start < SHORT_LINE && text[line_start - 1] != '\n') line_start--;
     if (line_start == before.start && is_list_number(text, length, before)) return false;
     for (size_t i = before.end; i < behind.start; i++) {
         if (strchr(".;:?!", text[i]) != NULL && text[i] != '\0') return true;

@@ -20,9 +20,10 @@ static inline float exponential(float x) {
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    int32_t bits;
+    uint32_t bits, shift;
+    memcpy(&shift, &shifted, sizeof shift); /* n stands in the low bits; of a NaN they are zero, and it stays one */
     memcpy(&bits, &p, sizeof bits);
-    bits += (int32_t)n * (1 << 23);
+    bits += shift << 23;
     memcpy(&p, &bits, sizeof p);
     return p;
 }

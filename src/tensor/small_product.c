@@ -39,7 +39,17 @@ INLINE int first_group(int M) {
     return M <= 4 ? M : (M + 1) / 2;
 }
 
-typedef void small_kernel(const struct small_job *job, int64_t first, int64_t end);
+/* A block: rows m0 … of x, packed, by weight rows from o on. `asked`: for which of these it asks ahead (a bit each). */
+typedef void small_block(const struct small_job *job, const float *x, int64_t m0, int64_t o, int asked);
+
+/* The blocks of one type and one set of instructions, by their rows of x less one. One and two rows that are the whole
+ * call take four weight rows at a time, the groups of more what there are registers for. */
+struct small_kernels {
+    small_block *single[4]; /* one weight row: what whole blocks leave */
+    small_block *alone[2];  /* four */
+    small_block *block[4];  /* block_rows; two rows of x and more */
+    int64_t block_rows;
+};
 
 /* The sums of the lanes of eight vectors of eight. */
 #define SUM_EIGHT_LANES(dots, sums)                                                                                \
@@ -80,13 +90,31 @@ typedef void small_kernel(const struct small_job *job, int64_t first, int64_t en
 #define BLOCK_ROWS 4
 #include "tensor/small_product_kernel.h"
 
-static small_kernel *choose_kernel(enum dtype dtype, int64_t M) {
-    static small_kernel *const *const table[3][3] = {
-        {[DTYPE_F32] = plain_f32, [DTYPE_F16] = plain_f16, [DTYPE_BF16] = plain_bf16},
-        {[DTYPE_F32] = avx2_f32, [DTYPE_F16] = avx2_f16, [DTYPE_BF16] = avx2_bf16},
-        {[DTYPE_F32] = avx512_f32, [DTYPE_F16] = avx512_f16, [DTYPE_BF16] = avx512_bf16}};
+static const struct small_kernels *choose_kernels(enum dtype dtype) {
+    static const struct small_kernels *const table[3][3] = {
+        {[DTYPE_F32] = &plain_f32, [DTYPE_F16] = &plain_f16, [DTYPE_BF16] = &plain_bf16},
+        {[DTYPE_F32] = &avx2_f32, [DTYPE_F16] = &avx2_f16, [DTYPE_BF16] = &avx2_bf16},
+        {[DTYPE_F32] = &avx512_f32, [DTYPE_F16] = &avx512_f16, [DTYPE_BF16] = &avx512_bf16}};
     const enum instructions found = processor_instructions();
-    return table[found > INSTRUCTIONS_AVX512 ? INSTRUCTIONS_AVX512 : found][dtype][M - 1];
+    return table[found > INSTRUCTIONS_AVX512 ? INSTRUCTIONS_AVX512 : found][dtype];
+}
+
+/* Weight rows first … end for M <= 8 rows of x in one group or two. Memory is kept busy evenly when the second of two
+ * groups asks for its half of the rows. */
+static void rows_product(const struct small_job *job, const struct small_kernels *kernels, int M, int64_t first,
+                         int64_t end) {
+    const int M0 = first_group(M), M1 = M - M0, all = job->ask_ahead ? 15 : 0;
+    const int64_t N = M <= 2 ? 4 : kernels->block_rows;
+    small_block *const block = M <= 2 ? kernels->alone[M - 1] : kernels->block[M0 - 1];
+    int64_t o = first;
+    for (; o + N <= end; o += N) {
+        block(job, job->packed, 0, o, M1 > 0 ? all & 5 : all);
+        if (M1 > 0) kernels->block[M1 - 1](job, job->packed + job->second, M0, o, all & 10);
+    }
+    for (; o < end; o++) {
+        kernels->single[M0 - 1](job, job->packed, 0, o, 0);
+        if (M1 > 0) kernels->single[M1 - 1](job, job->packed + job->second, M0, o, 0);
+    }
 }
 
 /* Packs M rows of x for weights of this type; elements past I are zero. */
@@ -115,6 +143,7 @@ void small_product(float *y, int64_t ldy, const float *x, int64_t ldx, const str
     const int64_t held = PACKED / padded < SMALL_PRODUCT_ROWS ? PACKED / padded : SMALL_PRODUCT_ROWS;
     /* Rows of the weight that go to a thread at a time: whole blocks, about 64 KiB, read once for all rows of x. */
     const int64_t bytes = I * (int64_t)dtype_size(weight->dtype), piece = ((1 << 16) / (bytes + 1) + 4) / 4 * 4;
+    const struct small_kernels *kernels = choose_kernels(weight->dtype);
     for (int64_t done = 0; done < T; done += held) {
         const int64_t rows = T - done < held ? T - done : held;
         for (int64_t t = 0; t < rows; t += 8) {
@@ -137,7 +166,7 @@ void small_product(float *y, int64_t ldy, const float *x, int64_t ldx, const str
                                               .alpha = alpha,
                                               .accumulate = accumulate,
                                               .ask_ahead = t == 0};
-                choose_kernel(weight->dtype, M)(&job, first, end);
+                rows_product(&job, kernels, (int)M, first, end);
             }
         }
     }

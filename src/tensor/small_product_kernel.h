@@ -40,9 +40,7 @@ INLINE TARGET void SET(vector_product)(VECTOR *sums, const float *x, const VECTO
     }
 }
 
-/* `asked`: for which of the N rows this call asks ahead (a bit each): memory is kept busy evenly when the second of two
- * groups does its half. Rows m0 … m0 + M of x, packed, by N rows of the weight from row o on; M * N <= 16 dot products
- * of I elements. */
+/* Rows m0 … m0 + M of x, packed, by N rows of the weight from row o on; M * N <= 16 dot products of I elements. */
 INLINE TARGET void SET(block_product)(const struct small_job *job, const float *x, int64_t m0, int64_t o, int asked,
                                       const enum dtype dtype, const int M, const int N) {
     const int64_t size = dtype == DTYPE_F32 ? 4 : 2, row_bytes = job->I * size, step = step_of(dtype);
@@ -77,44 +75,32 @@ INLINE TARGET void SET(block_product)(const struct small_job *job, const float *
     }
 }
 
-/* Weight rows first … end for M rows of x, N at a time. */
-INLINE TARGET void SET(rows_product)(const struct small_job *job, int64_t first, int64_t end, const enum dtype dtype,
-                                     const int M, const int N) {
-    const int M0 = first_group(M), all = job->ask_ahead ? 15 : 0, half = M > M0 ? all & 5 : all;
-    int64_t o = first;
-    for (; o + N <= end; o += N) {
-        SET(block_product)(job, job->packed, 0, o, half, dtype, M0, N);
-        if (M > M0) SET(block_product)(job, job->packed + job->second, M0, o, all & 10, dtype, M - M0, N);
+/* A function for every type and shape of block, so that each has the registers to itself. */
+#define BLOCK(NAME, TYPE, M, N)                                                                                   \
+    static TARGET void SET(NAME)(const struct small_job *job, const float *x, int64_t m0, int64_t o, int asked) { \
+        SET(block_product)(job, x, m0, o, asked, TYPE, M, N);                                                     \
     }
-    for (; o < end; o++) {
-        SET(block_product)(job, job->packed, 0, o, 0, dtype, M0, 1);
-        if (M > M0) SET(block_product)(job, job->packed + job->second, M0, o, 0, dtype, M - M0, 1);
-    }
-}
+#define BLOCKS(NAME, TYPE)                                                                                  \
+    BLOCK(NAME##_1_single, TYPE, 1, 1)                                                                      \
+    BLOCK(NAME##_2_single, TYPE, 2, 1)                                                                      \
+    BLOCK(NAME##_3_single, TYPE, 3, 1)                                                                      \
+    BLOCK(NAME##_4_single, TYPE, 4, 1)                                                                      \
+    BLOCK(NAME##_1_alone, TYPE, 1, 4)                                                                       \
+    BLOCK(NAME##_2_alone, TYPE, 2, 4)                                                                       \
+    BLOCK(NAME##_2, TYPE, 2, BLOCK_ROWS)                                                                    \
+    BLOCK(NAME##_3, TYPE, 3, BLOCK_ROWS)                                                                    \
+    BLOCK(NAME##_4, TYPE, 4, BLOCK_ROWS)                                                                    \
+    static const struct small_kernels SET(NAME) = {                                                         \
+        .single = {SET(NAME##_1_single), SET(NAME##_2_single), SET(NAME##_3_single), SET(NAME##_4_single)}, \
+        .alone = {SET(NAME##_1_alone), SET(NAME##_2_alone)},                                                \
+        .block = {[1] = SET(NAME##_2), SET(NAME##_3), SET(NAME##_4)},                                       \
+        .block_rows = BLOCK_ROWS};
+BLOCKS(f32, DTYPE_F32)
+BLOCKS(f16, DTYPE_F16)
+BLOCKS(bf16, DTYPE_BF16)
 
-/* A function for every type and number of rows, so that each has the registers to itself. One and two rows take four
- * weight rows at a time, more take what there are registers for. */
-#define KERNEL(NAME, TYPE, M, N)                                                                  \
-    static TARGET void SET(NAME##_##M)(const struct small_job *job, int64_t first, int64_t end) { \
-        SET(rows_product)(job, first, end, TYPE, M, N);                                           \
-    }
-#define KERNELS(NAME, TYPE)                                                                                \
-    KERNEL(NAME, TYPE, 1, 4)                                                                               \
-    KERNEL(NAME, TYPE, 2, 4)                                                                               \
-    KERNEL(NAME, TYPE, 3, BLOCK_ROWS)                                                                      \
-    KERNEL(NAME, TYPE, 4, BLOCK_ROWS)                                                                      \
-    KERNEL(NAME, TYPE, 5, BLOCK_ROWS)                                                                      \
-    KERNEL(NAME, TYPE, 6, BLOCK_ROWS)                                                                      \
-    KERNEL(NAME, TYPE, 7, BLOCK_ROWS)                                                                      \
-    KERNEL(NAME, TYPE, 8, BLOCK_ROWS)                                                                      \
-    static small_kernel *const SET(NAME)[8] = {SET(NAME##_1), SET(NAME##_2), SET(NAME##_3), SET(NAME##_4), \
-                                               SET(NAME##_5), SET(NAME##_6), SET(NAME##_7), SET(NAME##_8)};
-KERNELS(f32, DTYPE_F32)
-KERNELS(f16, DTYPE_F16)
-KERNELS(bf16, DTYPE_BF16)
-
-#undef KERNEL
-#undef KERNELS
+#undef BLOCK
+#undef BLOCKS
 #undef SET
 #undef TARGET
 #undef VECTOR
