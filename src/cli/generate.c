@@ -27,7 +27,8 @@ static void print_help(void) {
     puts("usage: casemix generate --model DIR [--adapter DIR] [--prompt TEXT | FILE | -] [OPTIONS]\n"
          "       casemix generate --model DIR --chat [--system TEXT] [OPTIONS]\n\n"
          "Goes on from a prompt as it stands, or with --chat answers through the model's chat template: one\n"
-         "turn when a prompt is given, else a conversation, a line of standard input for each turn.\n\n"
+         "turn when a prompt is given, else a conversation, a line of standard input for each turn. Ctrl-C\n"
+         "ends the answer; what has come of it stays.\n\n"
          "  --model DIR             a Hugging Face directory of a causal Llama, Qwen2.5 or Mistral model, or a\n"
          "                          run of `casemix train`\n"
          "  --adapter DIR           a PEFT adapter over it\n"
@@ -92,6 +93,18 @@ static void interrupt(int signal_number) {
     interrupted = 1;
 }
 
+/* From now on Ctrl-C ends the answer under way; where it is ignored (jobs in the background), it stays so. */
+static void catch_interrupts(void) {
+    if (signal(SIGINT, interrupt) == SIG_IGN) signal(SIGINT, SIG_IGN);
+}
+
+/* Ends the program as the signal would have, once what had come is told: whoever started it sees why it ended. */
+static void end_if_interrupted(void) {
+    if (!interrupted) return;
+    signal(SIGINT, SIG_DFL);
+    raise(SIGINT);
+}
+
 static bool take_event(void *context, const struct generation_event *event) {
     struct answers *answers = context;
     struct answer *answer = &answers->items[event->sample];
@@ -110,6 +123,7 @@ static bool take_event(void *context, const struct generation_event *event) {
         answer->log_probabilities[answer->ids.count] = event->token->log_probability;
         answer->ids.ids[answer->ids.count++] = event->token->id;
     }
+    if (interrupted && answer->end == GENERATION_GOES_ON) answer->end = GENERATION_CANCELLED;
     return !interrupted;
 }
 
@@ -222,9 +236,13 @@ static bool answer_once(struct generation *generation, const char *prompt, size_
                                          {"user", prompt, length}};
     struct token_list ids = {0};
     const size_t first = system == NULL ? 1 : 0;
-    const bool done = encode_turns(generation, turns + first, 2 - first, prompt, length, &ids, error) &&
-                      open_generator(generation, (int64_t)ids.count, error) &&
-                      answer_prompt(generation, &ids, NULL, error);
+    bool done = encode_turns(generation, turns + first, 2 - first, prompt, length, &ids, error) &&
+                open_generator(generation, (int64_t)ids.count, error);
+    if (done) {
+        catch_interrupts();
+        done = answer_prompt(generation, &ids, NULL, error);
+        end_if_interrupted();
+    }
     token_list_free(&ids);
     return done;
 }
@@ -276,7 +294,7 @@ static bool converse(struct generation *generation, struct error *error) {
     size_t capacity = 0, bad;
     bool done = open_generator(generation, 0, error);
     if (done && system != NULL) done = add_message(&conversation, "system", system, strlen(system), error);
-    if (terminal) signal(SIGINT, interrupt);
+    if (terminal) catch_interrupts();
     while (done) {
         if (terminal) fputs("> ", stderr);
         const ssize_t length = getline(&line, &capacity, stdin);
