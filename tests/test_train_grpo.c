@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -415,6 +416,48 @@ static void what_cannot_be_trained_is_refused(void **state) {
     must_say("go with method grpo, not with method sft", 1, "sft.yaml", "sft", "r", "--set reward.kind=dense");
 }
 
+#ifdef CASEMIX_MPI
+/* `casemix train RECIPE … --out OUT` on this many ranks of one thread. */
+static void must_train_on(int ranks, const char *recipe, const char *start, const char *out, const char *more) {
+    struct text said = {0};
+    char line[8192];
+    snprintf(
+        line, sizeof line,
+        "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -n %d %s/casemix train %s "
+        "--data %s --out %s %s --threads 1 %s </dev/null >%s 2>&1",
+        ranks, getenv("B"), folder_path(recipe), folder_path("data"), folder_path(out), start, more,
+        folder_path("job.txt"));
+    if (system(line) == 0) return;
+    file_read(&said, folder_path("job.txt"), 0, NULL);
+    fail_msg("%s on %d ranks: %s", out, ranks, said.data);
+}
+
+/* The same losses to 1e-5 of them in every step. */
+static void assert_same_losses(const char *run, const char *other, int steps) {
+    for (int step = 0; step < steps; step++) {
+        const double a = mean_of(run, "loss", step, step + 1), b = mean_of(other, "loss", step, step + 1);
+        if (!(fabs(a - b) <= 1e-5 * fabs(a) + 1e-7)) fail_msg("step %d: %.9g and %.9g", step + 1, a, b);
+    }
+}
+
+/* Stays of fine-tuning and rollouts are shared out, and what a group becomes does not depend on who samples it: one
+ * rank and two write the same groups in the same order, are paid the same and learn the same. */
+static void two_ranks_share_stays_and_rollouts(void **state) {
+    char start[600];
+    (void)state;
+    snprintf(start, sizeof start, "--tokenizer %s", folder_path("tokenizer"));
+    must_train_on(1, "sft.yaml", start, "sft-one", "--set train.epochs=2");
+    must_train_on(2, "sft.yaml", start, "sft-two", "--set train.epochs=2");
+    assert_same_losses("sft-one", "sft-two", 12);
+    snprintf(start, sizeof start, "--model %s", folder_path("sft"));
+    static const char *const more = "--set train.epochs=1 --set grpo.advantage=batch";
+    must_train_on(1, "grpo.yaml", start, "rank-one", more);
+    must_train_on(2, "grpo.yaml", start, "rank-two", more);
+    assert_same_file("rank-one", "rank-two", "rollouts.jsonl");
+    assert_same_losses("rank-one", "rank-two", 6);
+}
+#endif
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_reward_rises),
@@ -429,6 +472,9 @@ int main(void) {
         cmocka_unit_test(a_later_run_leaves_out_what_was_easy_or_hard_and_goes_from_easy_to_hard),
         cmocka_unit_test(it_is_said_loudly_when_nothing_can_be_learned),
         cmocka_unit_test(what_cannot_be_trained_is_refused),
+#ifdef CASEMIX_MPI
+        cmocka_unit_test(two_ranks_share_stays_and_rollouts),
+#endif
     };
     return cmocka_run_group_tests(tests, make_runs, folder_remove);
 }
