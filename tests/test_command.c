@@ -293,6 +293,35 @@ static void drg_show_and_resolve_answer(void **state) {
     printed_free(&printed);
 }
 
+/* What the environment of a running program says of GNU's OpenMP, when SETTINGS were in it at its start. */
+static void spin_count(struct text *found, const char *settings) {
+    char command[4096];
+    const char *build = getenv("B");
+    snprintf(command, sizeof command,
+             "mkfifo %s && { env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT %s %s/casemix tokenize --model " MODEL
+             " <%s >%s & exec 3>%s; for try in $(seq 50); do "
+             "tr '\\0' '\\n' </proc/$!/environ | grep ^GOMP_SPINCOUNT && break; sleep 0.02; done >%s; "
+             "echo fever >&3; exec 3>&-; wait $!; test -s %s; status=$?; rm %s; exit $status; }",
+             folder_path("waits"), settings, build == NULL ? "build" : build, folder_path("waits"), folder_path("ids"),
+             folder_path("waits"), folder_path("found"), folder_path("ids"), folder_path("waits"));
+    assert_int_equal(system(command), 0);
+    text_clear(found);
+    assert_true(file_read(found, folder_path("found"), 0, NULL));
+    text_add(found, "");
+}
+
+static void waiting_threads_sleep_soon_unless_told_otherwise(void **state) {
+    (void)state;
+    struct text found = {0};
+    spin_count(&found, "");
+    assert_string_equal(found.data, "GOMP_SPINCOUNT=1000\n");
+    spin_count(&found, "GOMP_SPINCOUNT=7");
+    assert_string_equal(found.data, "GOMP_SPINCOUNT=7\n");
+    spin_count(&found, "OMP_WAIT_POLICY=passive");
+    assert_string_equal(found.data, "");
+    text_free(&found);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples_give_ranked_rows_that_fit_the_page),
@@ -308,6 +337,7 @@ int main(void) {
         cmocka_unit_test(wrong_usage_ends_with_status_2_and_a_remedy),
         cmocka_unit_test(weights_in_eight_bits_code_the_example_alike_and_can_be_kept),
         cmocka_unit_test(drg_show_and_resolve_answer),
+        cmocka_unit_test(waiting_threads_sleep_soon_unless_told_otherwise),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/threads.h"
 #include "cli/commands.h"
 #include "cli/shipped_models.h"
 #include "train/cluster.h"
@@ -116,6 +117,7 @@ static void print_error(const struct error *error) {
 }
 
 int main(int argc, char **argv) {
+    threads_spin_briefly(argv);
     /* Writing to a closed pipe then fails like any other write, and `casemix … | head` ends without a message. */
     signal(SIGPIPE, SIG_DFL);
     struct error error = {0};

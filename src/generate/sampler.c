@@ -92,26 +92,55 @@ static void pop_heap(struct candidate *heap, size_t count) {
     sift_down(heap, count - 1, 0);
 }
 
+/* Moves the candidates that top-p or min-p could keep to the end of the array; returns how many, and the mass of all.
+ * Those with less than the average of the mass that top-p leaves out hold less than that mass together, so none of them
+ * is ever reached; half of it is the bound here, for the rounding of sums. Of a vocabulary a few dozen remain. */
+static size_t leave_out_small(struct candidate *candidates, size_t count, const struct sampling *sampling,
+                              double *mass) {
+    double largest = 0;
+    *mass = 0;
+    for (size_t i = 0; i < count; i++) {
+        *mass += candidates[i].weight;
+        largest = candidates[i].weight > largest ? candidates[i].weight : largest;
+    }
+    const double of_top_p = sampling->top_p < 1 ? 0.5 * (1 - sampling->top_p) * *mass / (double)count : 0;
+    const double of_min_p = sampling->min_p * largest;
+    const double bound = of_top_p > of_min_p ? of_top_p : of_min_p;
+    size_t kept = 0;
+    for (size_t i = count; i-- > 0;) {
+        if (candidates[i].weight < bound) continue;
+        const struct candidate moved = candidates[i];
+        kept++;
+        candidates[i] = candidates[count - kept];
+        candidates[count - kept] = moved;
+    }
+    return kept;
+}
+
 /* Moves the candidates that top-k, top-p and min-p keep to the end of the array; returns how many. Weights are shares
  * relative to the largest. */
 static size_t narrow(struct candidate *candidates, size_t count, const struct sampling *sampling) {
     const size_t most = sampling->top_k > 0 && (size_t)sampling->top_k < count ? (size_t)sampling->top_k : count;
     if (most == count && !(sampling->top_p < 1) && !(sampling->min_p > 0)) return count;
-    make_heap(candidates, count);
     /* Top-p asks for the mass of what top-k left. */
     size_t kept = 0;
     double mass = 0, reached = 0;
     if (most == count) {
-        for (size_t i = 0; i < count; i++) mass += candidates[i].weight;
+        const size_t left = leave_out_small(candidates, count, sampling, &mass);
+        candidates += count - left;
+        count = left;
+        make_heap(candidates, count);
     } else {
+        make_heap(candidates, count);
         for (; kept < most; kept++) {
             pop_heap(candidates, count - kept);
             mass += candidates[count - 1 - kept].weight;
         }
     }
-    const double largest = most == count ? candidates[0].weight : candidates[count - 1].weight;
+    const double largest = kept == 0 ? candidates[0].weight : candidates[count - 1].weight;
+    const size_t end = kept == 0 ? count : most;
     size_t final = 0;
-    for (; final < most; final++) {
+    for (; final < end; final++) {
         if (final >= kept) pop_heap(candidates, count - final);
         const double weight = candidates[count - 1 - final].weight;
         const bool enough = reached >= sampling->top_p * mass && sampling->top_p < 1;
