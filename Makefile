@@ -7,6 +7,7 @@
 #   make load       load on `casemix serve`: 32 clients for LOAD_SECONDS=60 a part, against predict alone
 #   make kills      KILLS=40 runs killed at random moments and resumed to the straight run's bytes
 #   make scaling    DRG-Sapphire's scaling law in small, for hours; goes on where it stopped (scripts/scaling.sh)
+#   make ablation   the first paper's comparison and its improvements, for hours; the same (scripts/ablation.sh)
 #   make install    program, library, models, recipes, manual pages, completion and service under PREFIX=/usr/local (DESTDIR=…)
 #   make uninstall  takes away what install put there
 #   make deb        Debian packages in build/deb, for any machine of this architecture (docs/install.md)
@@ -59,7 +60,7 @@ TESTS ?= $(patsubst tests/%.c,%,$(shell ls -S tests/test_*.c))
 tests := $(TESTS:%=$(B)/%)
 library := $(B)/libcasemix.a
 
-.PHONY: all install uninstall install-files deb manual demo check check-page load kills scaling fuzz fuzz-run setup web web-app help clean format
+.PHONY: all install uninstall install-files deb manual demo check check-page load kills scaling ablation fuzz fuzz-run setup web web-app help clean format
 all: $(B)/casemix $(library)
 
 $(B)/casemix: $(B)/src/cli/main.o $(library)
@@ -129,6 +130,10 @@ kills: $(B)/casemix $(B)/test_resume
 # SCALING_OUT, SCALING_SIZES and the others of scripts/scaling.sh, from the environment or the command line.
 scaling: $(B)/casemix
 	@sh scripts/scaling.sh $(B)/casemix
+
+# ABLATION_OUT, ABLATION_STAYS and the others of scripts/ablation.sh, likewise.
+ablation: $(B)/casemix
+	@sh scripts/ablation.sh $(B)/casemix
 
 fuzz: setup
 	@sh scripts/packages.sh fuzz/packages.txt
